@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.augment import AUGMENTATIONS, crop_flip, draw_flips, draw_offsets, flip, normalise
+from pruneaudit.data.kinds import OF_TOKENS
 from pruneaudit.study import Training
 
 # B batch, C channels, H height, W width
@@ -92,7 +93,7 @@ def test_non_contiguous_and_integer_images(name: str) -> None:
 
 
 def test_augmentations_are_those_of_a_study() -> None:
-    assert set(AUGMENTATIONS) == set(Training.model_fields["augment"].annotation.__args__)
+    assert {*AUGMENTATIONS, OF_TOKENS} == set(Training.model_fields["augment"].annotation.__args__)
 
 
 def test_none_changes_nothing_and_draws_nothing() -> None:

@@ -45,7 +45,7 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-OURS = [name for name in MODELS.names() if name != "factory"]
+OURS = [name for name in MODELS.names() if name != "factory" and MODELS.get(name).takes_images]
 """Networks of the package; `factory` is whatever its user makes of it."""
 
 

@@ -24,6 +24,7 @@ from pruneaudit.compression.layer_inputs import SAMPLES_AT_ONCE, LayerInputs, vi
 from pruneaudit.compression.macs import INPUT_CODE_BITS, evaluating
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
+from pruneaudit.data.inputs import answered
 from pruneaudit.training.samples import Samples
 
 HIGHEST = 2**INPUT_CODE_BITS - 1
@@ -200,7 +201,7 @@ def output_range(model: nn.Module, samples: Samples, layer: nn.Module, name: str
         with evaluating(model):
             for start in range(0, len(samples), SAMPLES_AT_ONCE):
                 outputs.clear()
-                logits = model(samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
+                logits = answered(model, samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
                 if not outputs or outputs[-1].shape != logits.shape or not torch.equal(outputs[-1], logits):
                     raise UserError(
                         f"output: the logits are not the output of the last quantised layer '{name}', so int8 logits"

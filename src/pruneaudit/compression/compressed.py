@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pruneaudit.compression.mask import Masks
+    from pruneaudit.data.inputs import Inputs
     from pruneaudit.training.hooks import Hook
     from pruneaudit.training.samples import Samples
 
@@ -73,8 +74,8 @@ class Compressed:
 class CompressionContext:
     """What a compressor may use in addition to the model."""
 
-    example: Tensor
-    """One input (1, K, H, W) or (1, F) float32 on the model's device; only its shape matters."""
+    example: Inputs
+    """One input (1, K, H, W) or (1, F) float32, or a text, on the model's device; only its shape matters."""
     generator: torch.Generator
     """CPU generator for all random choices."""
     train: Callable[[nn.Module, Sequence[Hook], str, int | None], None]

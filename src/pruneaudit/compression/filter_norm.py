@@ -47,12 +47,13 @@ class FilterNorm(Compressor[Options]):
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.structure import ChangedArchitecture
         from pruneaudit.compression.structured import Limits, remove_channels
+        from pruneaudit.data.inputs import tensor_of
 
         if options.preset == "mia_prune":
             return held(model, filter_masks(model, options.sparsity, self.norm))
         smaller, structure = remove_channels(
             model,
-            context.example,
+            tensor_of(context.example, "removal of channels"),
             "l1" if self.norm == 1 else "l2",
             options.sparsity,
             options.target,

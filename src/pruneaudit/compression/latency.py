@@ -16,9 +16,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pruneaudit.compression.macs import evaluating
+from pruneaudit.data.inputs import Inputs, answered, device_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Latency:
     """Number of CPU threads that torch used."""
 
 
-def latency(models: Mapping[str, nn.Module], batch: Tensor, rounds: int = 30) -> dict[str, Latency]:
+def latency(models: Mapping[str, nn.Module], batch: Inputs, rounds: int = 30) -> dict[str, Latency]:
     """Times one pass of `batch` through every model, in turns.
 
     Args:
@@ -68,15 +69,16 @@ def latency(models: Mapping[str, nn.Module], batch: Tensor, rounds: int = 30) ->
     }
 
 
-def _timed(model: nn.Module, batch: Tensor) -> float:
+def _timed(model: nn.Module, batch: Inputs) -> float:
     _wait(batch)
     started = time.perf_counter()
-    model(batch)
+    answered(model, batch)
     _wait(batch)
     return time.perf_counter() - started
 
 
-def _wait(batch: Tensor) -> None:
+def _wait(batch: Inputs) -> None:
     """Waits for the GPU, which may still be working after the call has returned."""
-    if batch.is_cuda:
-        torch.cuda.synchronize(batch.device)
+    device = device_of(batch)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

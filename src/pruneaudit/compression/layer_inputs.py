@@ -33,6 +33,7 @@ from pruneaudit.compression.linear_layers import is_linear, is_transposed
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import answered
 from pruneaudit.training.samples import Samples
 
 SAMPLES_AT_ONCE = 32
@@ -121,7 +122,7 @@ def layers_in_order(model: nn.Module, samples: Samples, names: Iterable[str]) ->
             if not all(_has_columns(module) for module in modules):
                 raise _without_columns(matrix.name, matrix.layers[0], f"{matrix.type} layers have none")
     uses: dict[str, int] = {}  # in the order of first use
-    first = Samples(samples.stored[:1], samples.y[:1])
+    first = samples.chosen(slice(0, 1))
     visit_inputs(model, first, owners, lambda name, _: uses.update({name: uses.get(name, 0) + 1}))
     for name in owners:
         if name not in uses:
@@ -171,7 +172,7 @@ def visit_inputs(
             for start in range(0, len(samples), SAMPLES_AT_ONCE):
                 seen = 0
                 with contextlib.suppress(_LastUseError):
-                    model(samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
+                    answered(model, samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
     finally:
         for handle in handles:
             handle.remove()

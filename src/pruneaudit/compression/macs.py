@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from pruneaudit.compression.linear_layers import is_linear, linear_widths
+from pruneaudit.data.inputs import Inputs, answered
 
 FLOAT_BITS = 32
 """Bits of an uncompressed weight or input."""
@@ -42,7 +43,7 @@ def num_nonzero(model: nn.Module) -> int:
     return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, example: Tensor) -> int:
+def count_macs(model: nn.Module, example: Inputs) -> int:
     """MACs of one pass through all convolutions and linear layers.
 
     Args:
@@ -52,7 +53,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
     return sum(layer_macs(model, example).values())
 
 
-def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
+def layer_macs(model: nn.Module, example: Inputs) -> dict[str, int]:
     """MACs of one pass by layer name, summed over all uses of a layer.
 
     Args:
@@ -71,7 +72,7 @@ def layer_macs(model: nn.Module, example: Tensor) -> dict[str, int]:
     handles = [layer.register_forward_hook(counting(name)) for name, layer in counted.items()]
     try:
         with evaluating(model), torch.no_grad():
-            model(example)
+            answered(model, example)
     finally:
         for handle in handles:
             handle.remove()

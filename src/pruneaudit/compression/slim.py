@@ -65,6 +65,7 @@ class Slim(Compressor[Options]):
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.structure import ChangedArchitecture
         from pruneaudit.compression.structured import Limits, remove_channels
+        from pruneaudit.data.inputs import tensor_of
 
         if options.preset == "mia_prune":
             return held(model, gamma_masks(model, options.sparsity))
@@ -72,9 +73,11 @@ class Slim(Compressor[Options]):
         if not batch_norms(model):
             raise no_batch_norm()
 
+        example = tensor_of(context.example, "compressor 'slim'")
+
         def smaller() -> tuple[nn.Module, str]:
             limits = Limits(options.exclude, options.max_channel_sparsity)
-            return remove_channels(model, context.example, "gamma", options.sparsity, options.target, "global", limits)
+            return remove_channels(model, example, "gamma", options.sparsity, options.target, "global", limits)
 
         smaller()  # refuses a removal that is impossible before the training, not after it
         context.train(model, (GammaPenalty(options.strength),), seeds.SPARSITY_TRAINING, options.sparsity_epochs)

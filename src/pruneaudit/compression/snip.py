@@ -90,6 +90,7 @@ def sensitivities(model: nn.Module, weights: Mapping[str, Tensor], samples: Samp
     from torch.nn.functional import cross_entropy
 
     from pruneaudit.compression.macs import evaluating
+    from pruneaudit.data.inputs import answered
 
     if not len(samples):
         raise UserError("'snip' scores weights by samples, but there are none; expected at least 1")
@@ -98,7 +99,7 @@ def sensitivities(model: nn.Module, weights: Mapping[str, Tensor], samples: Samp
     with evaluating(model), torch.enable_grad():
         for positions in torch.arange(len(samples)).split(_SAMPLES_AT_ONCE):
             x, y = samples.batch(positions)  # (B, ...), (B,)
-            loss = cross_entropy(model(x), y, reduction="sum") / len(samples)
+            loss = cross_entropy(answered(model, x), y, reduction="sum") / len(samples)
             for total, gradient in zip(sums, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
                 if gradient is not None:
                     total += gradient

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from pruneaudit.compression.macs import FLOAT_BITS, INPUT_CODE_BITS, code_bits, count_bit_operations, layer_macs
 from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.state import restored
+from pruneaudit.data.inputs import Inputs
 from pruneaudit.training.checkpoint import own_tensors
 
 GZIP_LEVEL = 9
@@ -71,7 +72,7 @@ def cost(model: nn.Module, state: Mapping[str, Tensor], embeddings: bool = False
 
 
 def size_facts(
-    model: nn.Module, state: Mapping[str, Tensor], dense_weights: int, example: Tensor, embeddings: bool = False
+    model: nn.Module, state: Mapping[str, Tensor], dense_weights: int, example: Inputs, embeddings: bool = False
 ) -> dict[str, float]:
     """The size figures that every release reports.
 

@@ -60,10 +60,11 @@ class SynFlow(Compressor[Options]):
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Zeroes the lowest scores and holds them there; see `Compressor.compress`."""
         from pruneaudit.compression.mask import held
+        from pruneaudit.data.inputs import tensor_of
 
         if options.start == "init":
             context.restart(model)
-        return held(model, _kept(model, options, context.example))
+        return held(model, _kept(model, options, tensor_of(context.example, "compressor 'synflow'")))
 
 
 def _kept(model: nn.Module, options: Options, example: Tensor) -> dict[str, Tensor]:

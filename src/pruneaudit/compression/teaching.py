@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import Inputs, answered, num_in
 from pruneaudit.training.hooks import Hook, TrainingState
 
 
@@ -28,10 +29,10 @@ class FollowTeacher(Hook):
         self._logits: Tensor | None = None  # the teacher's, of this batch (B, C)
 
     @torch.no_grad()
-    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
         """Queries the teacher with the student's inputs."""
-        if self._alpha and len(x):
-            self._logits = self._teacher(x).float()
+        if self._alpha and num_in(x):
+            self._logits = answered(self._teacher, x).float()
         return x, y
 
     def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Data: the sources of samples, the training sets that samples are in, and image augmentation.
 
-A data source is one file of this package, found by its name. Only `augment.py` imports torch.
+A data source is one file of this package, found by its name. Only `augment.py` and `inputs.py` import torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _NO_SOURCES = {
     "copies",
     "drawing",
     "features",
+    "inputs",
+    "kinds",
     "membership",
     "own_references",
     "audit_data",

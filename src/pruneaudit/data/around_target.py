@@ -20,8 +20,8 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.data.audit_data import AuditData
-from pruneaudit.data.copies import first_equal, originals
-from pruneaudit.data.source import RawData
+from pruneaudit.data.copies import originals
+from pruneaudit.data.source import RawData, RawSamples
 from pruneaudit.data.target_members import MEMBER, NON_MEMBER
 from pruneaudit.study import Data, Target
 
@@ -40,7 +40,7 @@ class _Sizes:
     public: int
 
 
-def draw_around(raw: RawData, data: Data, target: Target | None, status: np.ndarray, seed: int) -> AuditData:
+def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.ndarray, seed: int) -> AuditData:
     """Draws audited samples, holdout and public from the rows of a source, around the members of a target.
 
     Args:
@@ -53,7 +53,7 @@ def draw_around(raw: RawData, data: Data, target: Target | None, status: np.ndar
     Raises:
         UserError: there are too few members or non-members.
     """
-    first = first_equal(raw.x)
+    first = raw.first_equal()
     usable = _usable(status, first)
     order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))
     order = order[usable[order]]
@@ -76,11 +76,12 @@ def draw_around(raw: RawData, data: Data, target: Target | None, status: np.ndar
     holdout, public = (part == 1, part == 4)[:: -1 if is_public_first else 1]
     copy_of = np.arange(len(ids))
     copy_of[part == 2] = place_of[original[is_copy]]
-    mean, std = _normalisation(raw, target)
+    taken = raw.taken(ids, public)
+    mean, std = _normalisation(taken, target)
     return AuditData(
         name=data.source.name,
-        x=raw.x[ids],
-        y=raw.y[ids],
+        x=taken.x,
+        y=taken.y,
         ids=ids.astype(np.int64),
         holdout=holdout,
         public=public,
@@ -89,6 +90,9 @@ def draw_around(raw: RawData, data: Data, target: Target | None, status: np.ndar
         classes=raw.classes,
         mean=mean,
         std=std,
+        lengths=taken.lengths,
+        vocabulary=taken.vocabulary,
+        tokenizer=taken.tokenizer,
         copy_of=copy_of if is_copy.any() else None,
         target_member=status[ids] == MEMBER,
         kept=part == 3,
@@ -126,7 +130,9 @@ def _normalisation(raw: RawData, target: Target | None) -> tuple[tuple[float, ..
         return raw.mean, raw.std
     width = raw.x.shape[1]
     if raw.x.dtype != np.uint8:
-        raise UserError("target: got mean and std, but these data are floats, which are used unchanged; leave them out")
+        raise UserError(
+            "target: got mean and std, but these data are floats or token ids, which are used unchanged; leave them out"
+        )
     wrong = next((values for values in (target.mean, target.std) if len(values) not in (1, width)), None)
     if wrong is not None:
         raise UserError(f"target: got {len(wrong)} values of mean or std, expected 1 or {width}, one per channel")

@@ -18,16 +18,20 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import check_file, read_json
 from pruneaudit.core.identity import sha256_of_arrays
 from pruneaudit.core.randomness import coins_of
+from pruneaudit.data.kinds import Kind, TokenShape, Vocabulary, kind_of
 from pruneaudit.study.data import num_given
 
 # N samples: audited, canaries, holdout, copies, kept, public (with `drawn_first = "public"` public before, holdout
 # last)
-# B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features
+# B of them in the bank: all but the part drawn last; C classes, K channels, H height, W width, F features,
+# T tokens
 
 _ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
 _FACTS = "audit_data.json"
 _LEFT_OUT = "num_left_out"
-_IF_THERE = ("copy_of", "target_member", "kept")
+_VOCABULARY = "vocabulary"
+_IF_THERE = ("copy_of", "target_member", "kept", "lengths")
+_TOKENIZER = "tokenizer.json"
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
 """The files of all saved audit data."""
 
@@ -39,7 +43,7 @@ class AuditData:
     name: str
     """The name of their source."""
     x: np.ndarray
-    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F)."""
+    """uint8 images (N, K, H, W) in 0..255; float32 images (N, K, H, W) or tables (N, F); or int32 token ids (N, T)."""
     y: np.ndarray
     """(N,) int64 labels in 0..C-1, including label noise and the wrong labels of canaries."""
     ids: np.ndarray
@@ -71,6 +75,12 @@ class AuditData:
     unknown's."""
     classes_known: bool = True
     """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
+    lengths: np.ndarray | None = None
+    """(N,) int32: the number of real tokens of each text; None for images and tables."""
+    vocabulary: Vocabulary | None = None
+    """The ids of the texts; None for images and tables."""
+    tokenizer: str = ""
+    """The JSON text of the tokenizer that made the ids, if it is known. The ids alone are part of the identity."""
 
     def __post_init__(self) -> None:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
@@ -78,6 +88,17 @@ class AuditData:
             raise ValueError(
                 f"audit data: the length of {wrong or 'classes'} differs from {'x' if wrong else 'num_classes'}"
             )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (K, H, W), (F,), or a `TokenShape` (T,)."""
+        shape = tuple(self.x.shape[1:])
+        return shape if self.vocabulary is None else TokenShape(shape[0], self.vocabulary)
+
+    @property
+    def kind(self) -> Kind:
+        """Whether the samples are images, rows of a table, or texts."""
+        return kind_of(self.input_shape)
 
     @cached_property
     def sha256(self) -> str:
@@ -99,7 +120,8 @@ class AuditData:
         """Hash of the public samples if they were drawn last; empty if `bank_sha256` covers them."""
         if not self.public[self.num_in_bank :].any():
             return ""
-        return sha256_of_arrays({key: getattr(self, key)[self.public] for key in ("x", "y", "ids")})
+        keys = ("x", "y", "ids") if self.lengths is None else ("x", "y", "ids", "lengths")
+        return sha256_of_arrays({key: getattr(self, key)[self.public] for key in keys})
 
     @cached_property
     def num_in_bank(self) -> int:
@@ -163,7 +185,7 @@ class AuditData:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the files that `save` writes."""
-        return (*(f"{key}.npy" for key in self._arrays()), _FACTS)
+        return (*(f"{key}.npy" for key in self._arrays()), *((_TOKENIZER,) if self.tokenizer else ()), _FACTS)
 
     def save(self, folder: Path) -> None:
         """Writes one `.npy` per array and `audit_data.json` to `folder`, which is created if necessary."""
@@ -172,6 +194,9 @@ class AuditData:
             np.save(folder / f"{key}.npy", array, allow_pickle=False)
         facts: dict[str, Any] = {"name": self.name, "classes": self.classes, "mean": self.mean, "std": self.std}
         facts |= {_LEFT_OUT: self.num_left_out} if self.num_left_out else {}
+        facts |= {_VOCABULARY: self.vocabulary.numbers} if self.vocabulary else {}
+        if self.tokenizer:
+            (folder / _TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -200,6 +225,9 @@ class AuditData:
             mean, std = (None if facts[key] is None else tuple(facts[key]) for key in ("mean", "std"))
             classes = tuple(facts["classes"])
             arrays |= {_LEFT_OUT: int(facts.get(_LEFT_OUT, 0))}
+            arrays |= {_VOCABULARY: Vocabulary(*facts[_VOCABULARY])} if _VOCABULARY in facts else {}
+            if (folder / _TOKENIZER).exists():
+                arrays |= {"tokenizer": (folder / _TOKENIZER).read_text(encoding="utf-8")}
             found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(
@@ -212,6 +240,7 @@ class AuditData:
     def _hashed(self, count: int, unseen: np.ndarray, more: dict[str, np.ndarray]) -> str:
         """Returns the hash of the first `count` samples; the key `reserve` is frozen, because existing banks use it."""
         arrays = {key: value[:count] for key, value in self._arrays().items() if key not in ("holdout", "public")}
+        arrays |= {_VOCABULARY: np.array(self.vocabulary.numbers)} if self.vocabulary else {}
         arrays |= {"reserve": unseen[:count], **more, "num_classes": np.asarray(self.num_classes, np.int64)}
         return sha256_of_arrays(
             arrays | {key: np.asarray(getattr(self, key) or (), np.float64) for key in ("mean", "std")}

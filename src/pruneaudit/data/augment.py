@@ -1,4 +1,4 @@
-"""Normalisation and random augmentation of whole batches, on any device.
+"""Normalisation and random augmentation of whole batches of images or texts, on any device.
 
 Augmentation works on normalised images: crops are padded with 0, the mean colour (torchvision usually pads
 with black before it normalises). Random numbers come from a CPU generator on every device, so that a model
@@ -8,17 +8,23 @@ sees the same augmentations on all devices.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import IDS, MASK
+from pruneaudit.data.kinds import OF_TOKENS, Vocabulary
 
-# B batch, C channels, H height, W width, F features, P padding
+# B batch, C channels, H height, W width, F features, P padding, T tokens
 
 PADDING = 4
 """Pixels, the usual amount for 32x32 images (He et al. 2015, arXiv:1512.03385)."""
+TOKEN_DROPOUT = 0.15
+"""The share of real tokens that `token_dropout` replaces, as masked language models do (arXiv:1810.04805)."""
 
 
 def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | None) -> Tensor:
@@ -46,7 +52,7 @@ def normalise(x: Tensor, mean: Sequence[float] | None, std: Sequence[float] | No
     return x.div_(255).sub_(shift).div_(scale)  # in place: `.to` made a copy of the uint8 data
 
 
-def unchanged(x: Tensor, generator: torch.Generator) -> Tensor:
+def unchanged(x: Any, generator: torch.Generator) -> Any:
     """Returns `x` itself; draws nothing."""
     return x
 
@@ -127,12 +133,48 @@ def _check_images(x: Tensor) -> None:
         )
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "none": unchanged,
-    "flip": flip,
-    "crop_flip": crop_flip,
-}
-"""Augmentations by their names in `study.Training.augment`."""
+def token_dropout(
+    x: dict[str, Tensor], generator: torch.Generator, vocabulary: Vocabulary, rate: float = TOKEN_DROPOUT
+) -> dict[str, Tensor]:
+    """Replaces each real token by the unknown one with probability `rate`.
+
+    Args:
+        x: texts, as `inputs.token_inputs` makes them.
+        generator: a CPU generator.
+        vocabulary: gives the id of the unknown token.
+        rate: in [0, 1].
+
+    Returns:
+        New ids of the same shape, with the same mask.
+    """
+    drawn = torch.rand(x[IDS].shape, generator=generator) < rate  # (B, T)
+    dropped = sent(drawn, x[IDS].device) & x[MASK].bool()
+    return x | {IDS: x[IDS].masked_fill(dropped, vocabulary.unknown)}
+
+
+Augmentation = Callable[[Any, torch.Generator], Any]
+"""A batch of inputs and a CPU generator to a changed batch."""
+AUGMENTATIONS: dict[str, Augmentation] = {"none": unchanged, "flip": flip, "crop_flip": crop_flip}
+"""Augmentations of images by their names in `study.Training.augment`."""
+
+
+def augmentation(name: str, vocabulary: Vocabulary | None) -> Augmentation:
+    """Returns an augmentation by its name.
+
+    Args:
+        name: as in `study.Training.augment`.
+        vocabulary: that of the samples if they are texts; else None.
+
+    Raises:
+        UserError: the samples are of another kind than the augmentation.
+    """
+    if name == "none":
+        return unchanged
+    if (name == OF_TOKENS) != (vocabulary is not None):
+        kind = "images or a table" if vocabulary is None else "texts"
+        fitting = "none, flip and crop_flip" if vocabulary is None else f"none and {OF_TOKENS}"
+        raise UserError(f"training.augment: got '{name}' for {kind}, expected one of {fitting}")
+    return AUGMENTATIONS[name] if vocabulary is None else partial(token_dropout, vocabulary=vocabulary)
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

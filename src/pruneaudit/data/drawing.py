@@ -14,8 +14,8 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.around_target import draw_around
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.canaries import mislabelled
-from pruneaudit.data.copies import first_equal, originals
-from pruneaudit.data.source import RawData
+from pruneaudit.data.copies import originals
+from pruneaudit.data.source import RawData, RawSamples
 from pruneaudit.data.target_canaries import planted, settled_canaries
 from pruneaudit.data.target_members import read_members
 from pruneaudit.study import Data, Target
@@ -44,15 +44,17 @@ def load_audit_data(data: Data, seed: int, data_root: Path | None = None, target
     return draw(raw, data, seed)
 
 
-def _drawn_around(raw: RawData, data: Data, target: Target, seed: int) -> AuditData:
+def _drawn_around(raw: RawSamples, data: Data, target: Target, seed: int) -> AuditData:
     status = read_members(Path(target.member).expanduser(), len(raw.y))
     if not target.canaries:
         return draw_around(raw, data, target, status, seed)
+    if not isinstance(raw, RawData):
+        raise UserError("target.canaries: got texts, expected images or a table; leave out target.canaries")
     canaries, status = settled_canaries(target.canaries, raw, status)
     return planted(draw_around(raw, data, target, status, seed), canaries, len(raw.y))
 
 
-def _read(data: Data, data_root: Path | None) -> RawData:
+def _read(data: Data, data_root: Path | None) -> RawSamples:
     source = SOURCES.get(data.source.name)
     options = validated(source.Options, data.source.options, f"data.source '{data.source.name}'")
     return source.load(options, data_root)
@@ -65,12 +67,12 @@ def rows_left_over(data: Data, data_root: Path | None = None) -> int:
         UserError: the source is unknown, or its data are missing or malformed.
     """
     raw = _read(data, data_root)
-    num_different = len(np.unique(first_equal(raw.x)))
+    num_different = len(np.unique(raw.first_equal()))
     used = data.num_holdout + data.num_public + data.num_canaries + (data.num_samples or num_different)
     return max(0, num_different - used)
 
 
-def _check_no_gap(raw: RawData, name: str) -> None:
+def _check_no_gap(raw: RawSamples, name: str) -> None:
     """Refuses labels with a gap if the source does not state its classes: the gap is probably a mistake."""
     absent = np.flatnonzero(np.bincount(raw.y, minlength=len(raw.classes)) == 0)
     if absent.size and not raw.classes_known:
@@ -80,7 +82,7 @@ def _check_no_gap(raw: RawData, name: str) -> None:
         )
 
 
-def draw(raw: RawData, data: Data, seed: int) -> AuditData:
+def draw(raw: RawSamples, data: Data, seed: int) -> AuditData:
     """Draws a random subset of the source, without replacement, with label noise and canaries.
 
     Draws one of the rows with equal x. Copies of audited samples are included, because they are in the same training
@@ -96,7 +98,7 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
         UserError: the source has too few samples, or an audited class would be empty.
     """
     order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))  # (R,)
-    different, original = originals(order, first_equal(raw.x))
+    different, original = originals(order, raw.first_equal())
     num_audited = _num_audited(len(raw.y), len(different), data)
     is_public_first = data.draws_public_first or (bool(data.num_public) and not data.num_holdout)
     first, second = (data.num_holdout, data.num_public)[:: -1 if is_public_first else 1]
@@ -108,13 +110,14 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
     canary = (place >= num_audited) & (place < num_seen)
     parts = [(place >= num_seen) & (place < num_early), place >= num_early + len(copies)]
     holdout, public = parts[::-1] if is_public_first else parts
-    y = raw.y[ids]
+    taken = raw.taken(ids, public)
+    y = taken.y
     y[:num_audited] = _with_label_noise(y[:num_audited], data.label_noise, len(raw.classes), seed)
     y[canary] = mislabelled(y[canary], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
     _check_every_class(y[:num_audited], raw)
     return AuditData(
         name=data.source.name,
-        x=raw.x[ids],
+        x=taken.x,
         y=y,
         ids=ids.astype(np.int64),
         holdout=holdout,
@@ -122,8 +125,11 @@ def draw(raw: RawData, data: Data, seed: int) -> AuditData:
         canary=canary,
         num_classes=len(raw.classes),
         classes=raw.classes,
-        mean=raw.mean,
-        std=raw.std,
+        mean=taken.mean,
+        std=taken.std,
+        lengths=taken.lengths,
+        vocabulary=taken.vocabulary,
+        tokenizer=taken.tokenizer,
         copy_of=np.concatenate([place[:num_early], original[copies], place[num_early + len(copies) :]])
         if len(copies)
         else None,
@@ -155,7 +161,7 @@ def _with_label_noise(y: np.ndarray, fraction: float, num_classes: int, seed: in
     return noisy
 
 
-def _check_every_class(y: np.ndarray, raw: RawData) -> None:
+def _check_every_class(y: np.ndarray, raw: RawSamples) -> None:
     """Refuses a draw (N,) without any sample of a class that the source has."""
     drawn, there = (np.bincount(labels, minlength=len(raw.classes)) for labels in (y, raw.y))
     absent = np.flatnonzero((drawn == 0) & (there > 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Configured, Options, OptionsT
+from pruneaudit.data.copies import first_equal
+from pruneaudit.data.kinds import Vocabulary
 
-# N samples, C classes, K channels, H height, W width, F features
+# N samples, C classes, K channels, H height, W width, F features, T tokens
 
 DATA_ROOT_VARIABLE = "PRUNEAUDIT_DATA"
 
@@ -23,8 +25,35 @@ GENERIC_MEAN = 0.5
 GENERIC_STD = 0.25
 
 
+class RawSamples(ABC):
+    """All samples of a source, in its order; texts become numbers when a study takes its samples."""
+
+    y: np.ndarray
+    """(R,) int64 labels in 0..C-1."""
+    classes: tuple[str, ...]
+    """The C class names, by label."""
+    classes_known: bool
+    """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
+
+    @abstractmethod
+    def first_equal(self) -> np.ndarray:
+        """Returns for each sample the index (R,) of the first sample equal to it, or its own index."""
+
+    @abstractmethod
+    def taken(self, rows: np.ndarray, public: np.ndarray) -> RawData:
+        """Returns some samples, in the given order.
+
+        Args:
+            rows: (N,) int, the samples.
+            public: (N,) bool, those that may shape what becomes of the others: a tokenizer is built on them.
+
+        Raises:
+            UserError: there are no public samples, and the source needs some.
+        """
+
+
 @dataclass(frozen=True, eq=False)
-class RawData:
+class RawData(RawSamples):
     """All samples of a source, checked at construction.
 
     A class can be empty: 300 samples of CIFAR-100 seldom cover every class.
@@ -35,7 +64,8 @@ class RawData:
     """
 
     x: np.ndarray
-    """uint8 images (N, K, H, W) in 0..255; or float32 images (N, K, H, W) or tables (N, F), used unchanged."""
+    """uint8 images (N, K, H, W) in 0..255; float32 images (N, K, H, W) or tables (N, F), used unchanged; or int32 token
+    ids (N, T), with lengths and a vocabulary."""
     y: np.ndarray
     """(N,) int64 labels in 0..C-1."""
     classes: tuple[str, ...]
@@ -46,11 +76,29 @@ class RawData:
     """Per channel, the standard deviation for normalising uint8 images, in units of [0, 1]; None for float data."""
     classes_known: bool = True
     """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
+    lengths: np.ndarray | None = None
+    """(N,) int32 in 1..T: the number of real tokens of each text; None for images and tables."""
+    vocabulary: Vocabulary | None = None
+    """The ids of the texts; None for images and tables."""
+    tokenizer: str = ""
+    """The JSON text of the tokenizer that made the ids, if it is known."""
 
     def __post_init__(self) -> None:
-        _check_x(self.x)
+        if self.lengths is not None and self.vocabulary is not None:
+            _check_tokens(self.x, self.lengths, self.vocabulary)
+        else:
+            _check_x(self.x)
         _check_y(self.y, len(self.x), self.classes)
         _check_normalisation(self.x, self.mean, self.std)
+
+    def first_equal(self) -> np.ndarray:
+        """Returns for each sample the index (N,) of the first one with equal x, or its own index."""
+        return first_equal(self.x)
+
+    def taken(self, rows: np.ndarray, public: np.ndarray) -> RawData:
+        """Returns some samples, in the given order; `public` changes nothing."""
+        lengths = None if self.lengths is None else self.lengths[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], lengths=lengths)
 
     @classmethod
     def from_file(
@@ -104,7 +152,7 @@ class Source(Configured[OptionsT], ABC):
     """Whether these samples are publicly available; others are treated as personal data, private to their owner."""
 
     @abstractmethod
-    def load(self, options: OptionsT, data_root: Path | None) -> RawData:
+    def load(self, options: OptionsT, data_root: Path | None) -> RawSamples:
         """Loads all samples; downloads them if possible and no copy is found.
 
         Args:
@@ -136,6 +184,27 @@ def _check_x(x: np.ndarray) -> None:
     if x.dtype == np.float32 and not np.isfinite(x).all():
         wrong = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
         raise UserError(f"x: got NaN or an infinity (first in row {wrong}), expected finite numbers: drop or fill them")
+
+
+def _check_tokens(x: np.ndarray, lengths: np.ndarray, vocabulary: Vocabulary) -> None:
+    if x.dtype != np.int32 or x.ndim != 2 or not x.size:
+        raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected int32 token ids (N, tokens)")
+    if lengths.dtype != np.int32 or lengths.shape != (len(x),):
+        raise UserError(f"lengths: got {lengths.dtype} of shape {lengths.shape}, expected int32 of shape ({len(x)},)")
+    if not all(0 <= number < vocabulary.size for number in (vocabulary.padding, vocabulary.unknown)):
+        raise UserError(f"vocabulary: got ids {vocabulary.numbers[1:]}, expected 0..{vocabulary.size - 1}")
+    outside = np.flatnonzero(((x < 0) | (x >= vocabulary.size)).any(axis=1))
+    if outside.size:
+        row = outside[0]
+        raise UserError(
+            f"x: got token ids {x[row].min()}..{x[row].max()} in row {row}, expected 0..{vocabulary.size - 1}: encode"
+            " the texts with the tokenizer of the network, or state the size of its vocabulary"
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1]))
+    if wrong.size:
+        raise UserError(
+            f"lengths: got {lengths[wrong[0]]} in row {wrong[0]}, expected 1..{x.shape[1]} tokens: drop empty texts"
+        )
 
 
 def _check_y(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid, one_hot
 
 from pruneaudit.compression.macs import evaluating
+from pruneaudit.data.inputs import Inputs, answered, joined
 from pruneaudit.defenses.defense import DefenseContext
 from pruneaudit.models.init import initialise
 from pruneaudit.training.hooks import Hook, TrainingState
@@ -94,7 +95,7 @@ class Adversary(Hook):
         """Trains the attacker for one step, on a batch of members and as many public samples."""
         with evaluating(model), torch.no_grad():
             (x, y), (other_x, other_y) = self._drawn(self._members), self._drawn(self._public)
-            seen = attacker_input(model(torch.cat([x, other_x])), torch.cat([y, other_y]))  # (2B, 2C)
+            seen = attacker_input(answered(model, joined(x, other_x)), torch.cat([y, other_y]))  # (2B, 2C)
         is_member = (torch.arange(len(seen), device=seen.device) < len(y)).to(seen)
         log_odds = self.attacker(seen)[:, 0]
         self._optimizer.zero_grad()  # the network's step left gradients here
@@ -102,7 +103,7 @@ class Adversary(Hook):
         self._optimizer.step()
         self._right.append(((log_odds.detach() > 0) == is_member.bool()).float().mean())
 
-    def _drawn(self, samples: Samples) -> tuple[Tensor, Tensor]:
+    def _drawn(self, samples: Samples) -> tuple[Inputs, Tensor]:
         """Draws a batch with replacement; returns inputs and labels."""
         positions = torch.randint(len(samples), (self._batch_size,), generator=self._generator)
         return samples.batch(positions)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.mask import Masks
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import Inputs
 from pruneaudit.defenses._dp_accounting import Account
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
@@ -131,8 +132,10 @@ class PrivateSteps(Hook):
         private.attach_step_hook(self._before_inner_step)
         return model, private, self._sampling
 
-    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
         """Requests gradients of the inputs: without them PyTorch warns about backward hooks on the first layer."""
+        if not isinstance(x, Tensor):  # the first layer of texts is a table, whose inputs have no gradient
+            return x, y
         return x.detach().requires_grad_(), y
 
     def after_backward(self, state: TrainingState) -> None:

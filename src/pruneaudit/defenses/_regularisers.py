@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import Inputs
 from pruneaudit.training.hooks import Hook, TrainingState
 
 
@@ -30,11 +31,12 @@ class CutMix(Hook):
         self._partners: Tensor | None = None  # (B,) labels of the images that the boxes come from
         self._own_share = 1.0
 
-    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
         """The mixed images (B, K, H, W) in the memory format of `x`, and the own labels."""
         self._partners = None
         if len(y) < 2 or self._uniform() >= self._probability:
             return x, y
+        assert isinstance(x, Tensor)
         height, width = x.shape[2:]
         share = float(betaincinv(self._alpha, self._alpha, self._uniform()))
         centre = (self._below(height), self._below(width))

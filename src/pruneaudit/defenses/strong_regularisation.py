@@ -85,10 +85,10 @@ class StrongRegularisation(Defense[StrongRegularisationOptions]):
 
         if not options.cutmix_probability:
             return ()
-        if context.members.stored.ndim != 4:
+        if context.members.kind != "image":
             raise UserError(
                 f"defense 'strong_regularisation': got samples of shape {tuple(context.members.stored.shape[1:])}, "
-                "expected images to cut boxes from; for a table, set cutmix_probability = 0"
+                "expected images to cut boxes from; for a table or texts, set cutmix_probability = 0"
             )
         return (CutMix(options.cutmix_alpha, options.cutmix_probability, context.generator),)
 

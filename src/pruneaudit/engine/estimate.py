@@ -56,7 +56,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
 
 def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
     """Returns the bytes of one model's weights, and of its mask."""
-    model, shape = plan.study.model, tuple(audit_data.x.shape[1:])
+    model, shape = plan.study.model, audit_data.input_shape
     network = build_model(model.name, model.options, shape, audit_data.num_classes, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return weights, sum(weight.numel() for weight in counted_weights(network).values())

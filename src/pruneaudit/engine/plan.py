@@ -22,6 +22,7 @@ from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
+from pruneaudit.data.kinds import OF_TOKENS
 from pruneaudit.engine.identities import base_config, dense_config, release_config
 from pruneaudit.engine.model_artifacts import model_artifacts
 from pruneaudit.engine.queries import Asked, Query, plain_query, queries_of
@@ -249,6 +250,24 @@ def _queried_for(study: Study, audit_data: AuditData) -> frozenset[str]:
     return needs if has_copies else needs - {"forgetting"}
 
 
+def _check_augmentation(study: Study, audit_data: AuditData) -> None:
+    """Refuses augmentation and queries that the kind of the samples does not have.
+
+    Raises:
+        UserError: a table with either, or an augmentation of another kind.
+    """
+    finetunes = [release.finetune for release in study.releases if release.finetune is not None]
+    named = {study.training.augment, *(each.augment for each in finetunes if each.augment)} - {"none"}
+    if audit_data.kind == "table" and (named or study.audit.queries > 1):
+        raise UserError("augmentation and several queries need images, but these data are a table; leave them out")
+    is_text = audit_data.kind == "tokens"
+    wrong = sorted(name for name in named if (name == OF_TOKENS) != is_text)
+    if wrong:
+        expected = f"'none' or '{OF_TOKENS}'" if is_text else "'none', 'flip' or 'crop_flip'"
+        kind = "texts" if is_text else "images"
+        raise UserError(f"training.augment: got '{wrong[0]}', but these data are {kind}; expected {expected}")
+
+
 def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk) -> Plan:
     """Plans the tasks of a study.
 
@@ -265,8 +284,7 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     if not skips(study.audit.attacks):
         _check_halves(study, audit_data)
     asked, study = study, with_baselines(study.with_named_families())
-    if audit_data.x.ndim == 2 and (study.training.augment != "none" or study.audit.queries > 1):
-        raise UserError("augmentation and several queries need images, but these data are a table; leave them out")
+    _check_augmentation(study, audit_data)
     root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}
 

@@ -198,6 +198,7 @@ def _try_steps(
 
     from pruneaudit.compression.compressor import CompressionContext
     from pruneaudit.compression.structure import kept_whole
+    from pruneaudit.data.inputs import example_of
 
     defense, inherited, own = task.spec.get("defense"), inherited_steps(task.spec), steps_of(task.spec)
     steps = (*inherited, *own)
@@ -211,7 +212,7 @@ def _try_steps(
                     f" '{steps[number].name}' trains several times; use another, such as l1unstructured, static or dpf"
                 )
 
-        example, step = torch.zeros((1, *audit_data.x.shape[1:])), steps[number]
+        example, step = example_of(audit_data.input_shape), steps[number]
         samples = None if step.compressor.data(step.options) == "none" else _calibration(step, audit_data)
         if samples is not None:
             num_samples[number] = len(samples)

@@ -37,6 +37,7 @@ from pruneaudit.compression.structure import kept_whole
 from pruneaudit.core.files import HISTORY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.inputs import Inputs, first_of
 from pruneaudit.engine.assemble import release_facts
 from pruneaudit.engine.family_epsilon import of_release
 from pruneaudit.engine.plan import Plan
@@ -117,7 +118,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
         for subject in subjects:
             subject.load(audit_data, subjects[0].spec)
         limit = MAX_BYTES_COUNTED // len(subjects)
-        entries = [_entry(subject, subjects[0], inputs[:1], limit) for subject in subjects]
+        entries = [_entry(subject, subjects[0], first_of(inputs, 1), limit) for subject in subjects]
         conditions = _latencies(subjects, entries, inputs)
     for subject, entry in zip(subjects, entries, strict=True):
         entry |= _facts(subject, plan, store, left_out)
@@ -132,7 +133,7 @@ def release_report(plan: Plan, store: Store, audit_data: AuditData, left_out: Co
     }
 
 
-def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dict[str, Any]:
+def _entry(subject: Subject, dense: Subject, example: Inputs, limit: int) -> dict[str, Any]:
     """Returns the measurements of one release.
 
     Sparsities are fractions of the weights of the dense network, or of a smaller network before its own compression:
@@ -141,7 +142,7 @@ def _entry(subject: Subject, dense: Subject, example: Tensor, limit: int) -> dic
     Args:
         subject: the release.
         dense: the dense release.
-        example: one input (1, C, H, W) or (1, F).
+        example: one input (1, C, H, W) or (1, F), or a text.
         limit: maximum bytes of weight files in which to count zeros.
     """
     gaps = subject.gaps
@@ -224,7 +225,7 @@ def _size(
 
 
 def _operations(
-    network: nn.Module, whole: nn.Module, state: Mapping[str, Tensor], example: Tensor
+    network: nn.Module, whole: nn.Module, state: Mapping[str, Tensor], example: Inputs
 ) -> dict[str, dict[str, int]]:
     """Returns multiply-accumulates and bit operations of one input, of the dense and of the released network."""
     released, dense = layer_macs(network, example), layer_macs(whole, example)
@@ -326,7 +327,7 @@ def _left_whole(
     return [layer for layer in found if layer["name"] not in changed]
 
 
-def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Tensor) -> dict[str, Any] | None:
+def _latencies(subjects: Sequence[Subject], entries: Sequence[dict[str, Any]], inputs: Inputs) -> dict[str, Any] | None:
     """Times all networks in turns, writes each `latency` into its entry, and returns the conditions."""
     timing = time_in_turns({s.name: s.network for s in subjects if s.network is not None}, inputs)
     dense = timing.latencies.get(DENSE)

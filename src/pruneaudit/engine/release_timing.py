@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from pruneaudit.compression.latency import Latency, latency
 from pruneaudit.compression.macs import num_parameters
 from pruneaudit.core.errors import in_one_line
+from pruneaudit.data.inputs import Inputs, first_of, num_in
 
 BATCH_SIZES = (32, 8, 1)
 """Sizes of the timed batch: the largest for which `FEWEST_ROUNDS` fit into `MAX_SECONDS`, otherwise the last."""
@@ -62,7 +63,7 @@ class Timing:
     rounds: int = 0
 
 
-def time_in_turns(networks: Mapping[str, nn.Module], inputs: Tensor) -> Timing:
+def time_in_turns(networks: Mapping[str, nn.Module], inputs: Inputs) -> Timing:
     """Times one pass of a batch through every network, in one interleaved run.
 
     Args:
@@ -74,12 +75,14 @@ def time_in_turns(networks: Mapping[str, nn.Module], inputs: Tensor) -> Timing:
         reason = f"all networks together have {total:,} parameters, more than can be timed in turns"
         return Timing(gaps=dict.fromkeys(networks, reason))
     gaps = Gaps()
-    once = {name: gaps.measured(name, partial(latency, {"": n}, inputs[:1], 1)) for name, n in networks.items()}
+    once = {
+        name: gaps.measured(name, partial(latency, {"": n}, first_of(inputs, 1), 1)) for name, n in networks.items()
+    }
     seconds = [found[""].median_seconds for found in once.values() if found]
     size, rounds = affordable(sum(seconds))
-    timing = Timing(gaps=gaps, batch_size=len(inputs[:size]), rounds=rounds)
+    timing = Timing(gaps=gaps, batch_size=num_in(first_of(inputs, size)), rounds=rounds)
     running = {name: network for name, network in networks.items() if name not in gaps}
-    timed = gaps.measured("", partial(latency, running, inputs[:size], rounds))
+    timed = gaps.measured("", partial(latency, running, first_of(inputs, size), rounds))
     if timed is None:
         gaps.update(dict.fromkeys(running, gaps[""]))
     timing.latencies = timed or {}

@@ -210,7 +210,7 @@ def new_model(
         start: the file of the weights to start from instead.
         keep_head: whether the last layer starts from the file too.
     """
-    shape, described = tuple(audit_data.x.shape[1:]), spec["model"]
+    shape, described = audit_data.input_shape, spec["model"]
     model = build_model(described["name"], described["options"], shape, audit_data.num_classes, generator)
     if start is not None:
         load_weights(model, start, () if keep_head else head_of(model, audit_data.num_classes))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.inputs import Inputs, answered, described, num_in
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in
 from pruneaudit.signals.recognised import recognised
 from pruneaudit.signals.start_saliency import start_saliency
@@ -39,15 +40,16 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
     x = Samples.of(audit_data, few).inputs(slice(None))  # (B, ...)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def ask(training: bool = False, inputs: Tensor = x) -> Tensor:
+    def ask(training: bool = False, inputs: Inputs = x) -> Tensor:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.seed()  # a random network must not give the same answer twice
             return _asked(network.train(training), inputs, name)
 
     for training in (False, True):
-        check_answer(ask(training), len(x), audit_data.num_classes, name)
+        check_answer(ask(training), num_in(x), audit_data.num_classes, name)
     check_steady(ask, name)
-    _check_no_probabilities(ask().float().numpy(), ask(inputs=FAR * x).float().numpy(), name)
+    far = FAR * x if isinstance(x, Tensor) else x
+    _check_no_probabilities(ask().float().numpy(), ask(inputs=far).float().numpy(), name)
 
 
 def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -> None:
@@ -72,15 +74,15 @@ def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -
         ) from error
 
 
-def _asked(network: nn.Module, x: Tensor, name: str) -> Tensor:
+def _asked(network: nn.Module, x: Inputs, name: str) -> Tensor:
     try:
-        answer: Tensor = logits_in(network(x))
+        answer: Tensor = logits_in(answered(network, x))
     except Exception as error:  # a user's network can raise anything
         reason = in_one_line(error)
         mend = "expected a network that takes them"
         if "view size is not compatible" in reason:
             mend = "use reshape instead of view, because images are stored with channels last"
-        raise UserError(f"{name}: fails on inputs of shape {tuple(x.shape)} ({reason}); {mend}") from error
+        raise UserError(f"{name}: fails on {described(x)} ({reason}); {mend}") from error
     return answer
 
 

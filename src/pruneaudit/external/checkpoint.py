@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def _seen(calibration: AuditData | None, has_labels: bool, device: str) -> Sampl
     if calibration is None:
         return None
     samples = device_samples(calibration, device)
-    return samples if has_labels else Samples(samples.stored, torch.full_like(samples.y, NO_LABEL))
+    return samples if has_labels else replace(samples, y=torch.full_like(samples.y, NO_LABEL))
 
 
 def _read(

@@ -122,7 +122,7 @@ def collect(
         check_function_name(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
     audit_data = whole_source(data, options, runtime.data_folder)
-    if queries.count > 1 and audit_data.x.ndim != 4:
+    if queries.count > 1 and audit_data.kind == "table":
         raise UserError(f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped")
     given = membership_of(membership, files, len(audit_data.y))
     if canaries is not None:
@@ -139,7 +139,7 @@ def collect(
     from pruneaudit.external.networks import ask, maker_of
     from pruneaudit.external.public_start import PublicStart, start_file
 
-    shape, names = audit_data.x.shape[1:], [str(name) for name in frame.model_names]
+    shape, names = audit_data.input_shape, [str(name) for name in frame.model_names]
     make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
     structures = Structures(make, find_masks(queries.masks, len(files))) if queries.structure else None
     samples, start = device_samples(audit_data, runtime.device), None
@@ -187,19 +187,24 @@ def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path |
     Raises:
         UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
     """
-    name, raw = "data", data
-    if not isinstance(raw, RawData):
-        source = validated(Source, raw, "data")
+    name = "data"
+    if isinstance(data, RawData):
+        raw = data
+    else:
+        source = validated(Source, data, "data")
         plugin, name = SOURCES.get(source.name), source.name
-        raw = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
-    if options.is_normalised_by_user:
+        read = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
+        rows = np.arange(len(read.y))
+        raw = read.taken(rows, np.zeros(len(rows), dtype=bool))
+    if options.is_normalised_by_user and raw.lengths is None:
         width, given = raw.x.shape[1], (options.mean, options.std)
         centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in given)
         raw = dataclasses.replace(raw, mean=centre, std=spread)
     num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
     ids = np.arange(num_samples)
     whole = AuditData(name, raw.x, raw.y, ids, none, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
-    return dataclasses.replace(whole, classes_known=raw.classes_known)
+    whole = dataclasses.replace(whole, classes_known=raw.classes_known)
+    return dataclasses.replace(whole, lengths=raw.lengths, vocabulary=raw.vocabulary, tokenizer=raw.tokenizer)
 
 
 def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
@@ -209,6 +214,8 @@ def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
         audit_data: from `whole_source`.
         options: the user's options.
     """
+    if audit_data.kind == "tokens":
+        return f"token ids of {audit_data.name}, with a mask from their lengths"
     if audit_data.mean is None or audit_data.std is None:
         return f"floats of {audit_data.name}, unchanged"
     mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (audit_data.mean, audit_data.std))

@@ -21,6 +21,7 @@ from pruneaudit.compression.state import not_rebuilt, num_left
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.randomness import torch_generator
+from pruneaudit.data.inputs import Inputs, contiguous, input_facts
 from pruneaudit.external.compressed_model import CompressedModel
 from pruneaudit.external.method import (
     Method,
@@ -147,7 +148,7 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     after |= _beside_teacher(after, before) if job.teacher else {}
     reached = {"sparsity": after["sparsity"], "accuracy": accuracy or None, "before": before, "after": after}
     whole = {"kept_whole": list(made.notes)}
-    shape = None if shown is None else {"shape": list(shown.shape[1:]), "type": str(shown.dtype).removeprefix("torch.")}
+    shape = None if shown is None else input_facts(shown)
     summary = job.asked() | {"input": shape} | reached | whole | layers_of(model, made.model, shown, num_left(state))
     # Moving masks are final after training: from here on they are held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
@@ -193,7 +194,7 @@ class _Job:
         if self.calibration is None or step not in self.method.looking:
             return None
         first = slice(step.compressor.num_samples(step.options))
-        return Samples(self.calibration.stored[first], self.calibration.y[first])
+        return self.calibration.chosen(first)
 
     def accuracy(self, network: nn.Module, when: str) -> dict[str, Any]:
         """Accuracy on the test samples, if there are any."""
@@ -201,10 +202,10 @@ class _Job:
             return {}
         return {when: accuracy_of(network, self.tested), "num_samples": len(self.tested)}
 
-    def compress(self, network: nn.Module, example: Tensor | None, initial: Callable[[], nn.Module]) -> Chained:
+    def compress(self, network: nn.Module, example: Inputs | None, initial: Callable[[], nn.Module]) -> Chained:
         """Runs the steps, which can train in phases of their own."""
         # Only compressors that need an example use it, and for those there is one.
-        shown = torch.empty(1, 0) if example is None else example
+        shown: Inputs = torch.empty(1, 0) if example is None else example
 
         def context_of(number: int) -> CompressionContext:
             later = (seeds.COMPRESS_STEP.format(number + 1),) if number else ()
@@ -266,7 +267,7 @@ class _Job:
 
 def _check_scores_classes(network: nn.Module, samples: Samples, method: Method) -> None:
     """Refuses a network without a logit per class, for methods that compute a loss."""
-    output = tried(network, samples.inputs(slice(0, 2)).contiguous(), "calibration")
+    output = tried(network, contiguous(samples.inputs(slice(0, 2))), "calibration")
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
         got = f"outputs {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
@@ -323,7 +324,7 @@ def _check_weights(model: nn.Module) -> None:
 
 def _example(
     method: Method, given: Tensor | Sequence[int] | None, network: nn.Module, samples: Samples | None
-) -> Tensor | None:
+) -> Inputs | None:
     """One input (1, ...), or None if its shape is not known; some methods need it."""
     example = example_of(given, network, samples)
     if example is None and method.needs_example:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.data.inputs import answered, described, num_in
+from pruneaudit.data.kinds import TokenShape
 from pruneaudit.external.asked import Queries
+from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
 from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
@@ -38,9 +41,9 @@ class Plain(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The network's answers for `x` (B, ...)."""
-        answer: Tensor = logits_in(self.network(x.contiguous()))
+    def forward(self, *x: Tensor, **texts: Tensor) -> Tensor:
+        """The network's answers for `x` (B, ...), or for texts by keyword."""
+        answer: Tensor = logits_in(self.network(*(each.contiguous() for each in x), **texts))
         return answer
 
 
@@ -51,9 +54,9 @@ class TwoClasses(nn.Module):
         super().__init__()
         self.network, self.form = network, form
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *x: Tensor, **texts: Tensor) -> Tensor:
         """Answers (B, 2)."""
-        one: Tensor = self.network(x)
+        one: Tensor = self.network(*x, **texts)
         if self.form == "logits":
             return two_classes(one)
         p = one.reshape(-1)
@@ -67,9 +70,9 @@ class Logarithms(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *x: Tensor, **texts: Tensor) -> Tensor:
         """Ln p (B, C), finite."""
-        p: Tensor = self.network(x).float()
+        p: Tensor = self.network(*x, **texts).float()
         return p.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
@@ -88,7 +91,9 @@ def maker_of(
     """
     name = factory if isinstance(factory, str) else getattr(factory, "__name__", type(factory).__name__)
     function = _imported(factory) if isinstance(factory, str) else factory
-    known = {"input_shape": input_shape and tuple(input_shape), "num_classes": num_classes}
+    known: dict[str, Any] = {"input_shape": input_shape and tuple(input_shape), "num_classes": num_classes}
+    if isinstance(input_shape, TokenShape):
+        known |= {"vocabulary_size": input_shape.vocabulary.size, "padding_id": input_shape.vocabulary.padding}
     offered = {key: value for key, value in known.items() if value is not None}
     call = call_of(function, offered, options, f"factory {name}", "with --factory-option {}=VALUE")
 
@@ -97,6 +102,8 @@ def maker_of(
             network = _called(call, f"factory {name}")
         if not isinstance(network, nn.Module):
             raise UserError(f"factory {name}: returned {type(network).__name__}, expected a torch.nn.Module")
+        if isinstance(input_shape, TokenShape):
+            take_what_it_names(network)
         return network
 
     return make
@@ -163,7 +170,7 @@ def with_logits(network: nn.Module, samples: Samples, name: str, num_classes: in
 def _form(network: Plain, samples: Samples, name: str) -> tuple[str, nn.Module]:
     """`logits` or `probabilities`, recognised on some samples, and the network with one output per class."""
     with torch.inference_mode():
-        tried = network(samples.inputs(slice(0, min(len(samples), RECOGNISED_ON)))).float().cpu().numpy()
+        tried = answered(network, samples.inputs(slice(0, min(len(samples), RECOGNISED_ON)))).float().cpu().numpy()
     one = tried.reshape(-1) if tried.ndim == 1 or tried.shape[1] == 1 else None
     if one is not None:
         form = "probabilities" if is_one_probability(one) == "probabilities" else "logits"
@@ -214,9 +221,9 @@ def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_
 
     def ask() -> Any:
         with torch.inference_mode():
-            return _called(lambda: network(x), f"{name}: inputs of shape {tuple(x.shape)}")
+            return _called(lambda: answered(network, x), f"{name}: {described(x)}")
 
-    check_answer(ask(), len(x), num_classes, name, may_be_more)
+    check_answer(ask(), num_in(x), num_classes, name, may_be_more)
     check_steady(ask, name)
 
 

@@ -16,12 +16,13 @@ from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.state import num_left
 from pruneaudit.compression.storage_size import cost
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import Inputs, contiguous
 from pruneaudit.external.tuning import tried
 from pruneaudit.training.checkpoint import own_tensors
 from pruneaudit.training.samples import Samples
 
 
-def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: Samples | None) -> Tensor | None:
+def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: Samples | None) -> Inputs | None:
     """One input (1, ...) on the model's device: given, from samples, or guessed from a first linear layer.
 
     Args:
@@ -37,7 +38,7 @@ def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: 
     """
     weight = next(model.parameters())
     if given is None:
-        return samples.inputs(slice(0, 1)).contiguous() if samples else _of_first_layer(model, weight)
+        return contiguous(samples.inputs(slice(0, 1))) if samples else _of_first_layer(model, weight)
     if not isinstance(given, Tensor) and all(isinstance(length, int) for length in given):
         if not given or min(given) < 1:
             raise UserError(f"example: got the shape {tuple(given)}, expected lengths above 0, such as (3, 32, 32)")
@@ -69,7 +70,7 @@ def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:
 
 def size_of(
     model: nn.Module,
-    example: Tensor | None,
+    example: Inputs | None,
     dense: Mapping[str, Any] | None = None,
     embeddings: bool = False,
     state: Mapping[str, Tensor] | None = None,
@@ -103,7 +104,7 @@ def size_of(
     }
 
 
-def layers_of(dense: nn.Module, pruned: nn.Module, example: Tensor | None, left: Mapping[str, int]) -> dict[str, Any]:
+def layers_of(dense: nn.Module, pruned: nn.Module, example: Inputs | None, left: Mapping[str, int]) -> dict[str, Any]:
     """`layers`: one row per layer with a weight, with its size before and after; `left_whole`: unchanged matrices."""
     before = {row.name: row for row in layer_table(dense)}
     macs = {} if example is None else layer_macs(pruned, example)

@@ -14,6 +14,7 @@ from pruneaudit.compression.macs import evaluating
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.randomness import torch_generator
+from pruneaudit.data.inputs import Inputs, answered, contiguous, described, num_in
 from pruneaudit.external.method import Tuning, tuning_of
 from pruneaudit.external.networks import Plain
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
@@ -89,9 +90,9 @@ class PlainOrder(Hook):
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         return model, optimizer, sampler
 
-    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
         """Restores the inputs' memory order."""
-        return x.contiguous(), y
+        return contiguous(x), y
 
 
 def samples_of(data: Any, model: nn.Module, what: str = "data", may_lack_labels: bool = False) -> Samples:
@@ -159,16 +160,16 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
 
 def _try(model: nn.Module, samples: Samples, what: str) -> None:
     """Predicts a few samples twice, to check that answers are logits, one per class, and do not change."""
-    x = samples.inputs(slice(0, TRIED)).contiguous()  # (B, ...)
+    x = contiguous(samples.inputs(slice(0, TRIED)))  # (B, ...)
 
     def ask() -> Any:
-        return logits_in(tried(model, x, f"{what}: inputs of shape {tuple(x.shape)}"))
+        return logits_in(tried(model, x, f"{what}: {described(x)}"))
 
-    check_answer(ask(), len(x), max(2, int(samples.y.max()) + 1), what, may_be_more=True)
+    check_answer(ask(), num_in(x), max(2, int(samples.y.max()) + 1), what, may_be_more=True)
     check_steady(ask, what)
 
 
-def tried(model: nn.Module, x: Tensor, what: str) -> Any:
+def tried(model: nn.Module, x: Inputs, what: str) -> Any:
     """The network's answers for `x` in evaluation mode; any error of its code becomes one line.
 
     Raises:
@@ -176,7 +177,7 @@ def tried(model: nn.Module, x: Tensor, what: str) -> Any:
     """
     with evaluating(model), torch.no_grad():
         try:
-            return model(x)
+            return answered(model, x)
         except Exception as error:
             reason = in_one_line(error)
             raise UserError(

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import answered, example_of
+from pruneaudit.models._arguments import take_what_it_names
 
 STEADY = 1e-3
 """Largest difference of two outputs for the same inputs, relative to the largest output, that counts as rounding."""
@@ -66,11 +68,13 @@ def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_clas
         input_shape: shape of one sample.
         num_classes: C.
     """
-    hook, x = LogitsAlone(num_classes), torch.zeros(NUM_TRIED, *input_shape)
+    hook, x = LogitsAlone(num_classes), example_of(input_shape, NUM_TRIED)
+    if isinstance(x, Mapping):
+        take_what_it_names(network)
     for training in (False, True):  # some networks return more in training
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                output = copy.deepcopy(network).train(training)(x)
+                output = answered(copy.deepcopy(network).train(training), x)
         except Exception:  # a network that fails on zeros, or cannot be copied; it is tried on its own samples later
             return network
         if hook(network, x, output) is not output:

@@ -1,6 +1,7 @@
 """Your own network: `package.module:function`, called with your arguments, `input_shape` and `num_classes`.
 
-It gets `input_shape`, (C, H, W) or (F,), and `num_classes` if its signature names them. It can be a class, or have no
+It gets `input_shape` ((C, H, W), (F,) or (T,)), `num_classes`, and for texts `vocabulary_size` and `padding_id`, as far
+as its signature names them. It can be a class, or have no
 arguments. It returns a `torch.nn.Module` with initial weights (torch's global generator is seeded for it).
 Outputs are converted to logits where that is unambiguous (`_outputs.py`). The source of its module is part of the
 identity of everything made with it.
@@ -18,6 +19,7 @@ from pydantic import Field
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.core.registry import nearest
+from pruneaudit.data.kinds import TokenShape
 from pruneaudit.models.model import Model
 from pruneaudit.study.user_function import UserFunction, function_of, source_of, working_folder_searched
 
@@ -41,6 +43,7 @@ class Factory(Model[FactoryOptions]):
     """Calls a user's function."""
 
     takes_tables = True
+    takes_tokens = True
     draws_own_weights = True
 
     def function_name(self, options: FactoryOptions) -> str:
@@ -51,7 +54,10 @@ class Factory(Model[FactoryOptions]):
         """The network that the function returns, made to return plain logits."""
         import torch
 
-        offered = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+        offered: dict[str, Any] = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+        if isinstance(input_shape, TokenShape):
+            words = input_shape.vocabulary
+            offered |= {"vocabulary_size": words.size, "padding_id": words.padding}
         name, advice = (
             f"{WHAT} {options.target}",
             "as model.options.arguments.{}=VALUE in the study, or with --factory-option",
@@ -63,7 +69,7 @@ class Factory(Model[FactoryOptions]):
             raise UserError(f"{WHAT}: {options.target} returned {type(network).__name__}, expected a Module")
         from pruneaudit.models._outputs import with_logits_alone
 
-        return with_logits_alone(network, tuple(input_shape), num_classes)
+        return with_logits_alone(network, input_shape, num_classes)
 
 
 def check_function_name(function_name: str) -> None:

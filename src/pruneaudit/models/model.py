@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Configured, OptionsT
 from pruneaudit.models.init import NetworkOptions as NetworkOptions
 
@@ -41,8 +40,12 @@ class Model(Configured[OptionsT], ABC):
         >>> network = mlp.build(mlp.Options(), input_shape=(20,), num_classes=3)
     """
 
+    takes_images = True
+    """Whether it accepts images (C, H, W)."""
     takes_tables = False
-    """Whether it accepts tables (F,); every model accepts images (C, H, W)."""
+    """Whether it accepts tables (F,)."""
+    takes_tokens = False
+    """Whether it accepts texts as token ids (T,)."""
     draws_own_weights = False
     """Whether `build` draws the weights itself, from torch's global generator, which is seeded for it."""
     semantics_version = 1
@@ -65,14 +68,15 @@ class Model(Configured[OptionsT], ABC):
 
         Args:
             options: this model's own options.
-            input_shape: shape of one sample: (C, H, W) or (F,).
+            input_shape: shape of one sample: (C, H, W), (F,) or a `TokenShape`, which knows the vocabulary.
             num_classes: width of the output.
 
         Returns:
-            A module from (B, *input_shape) float32 to logits (B, num_classes).
+            A module from (B, *input_shape) float32 to logits (B, num_classes); for texts from `input_ids` and
+            `attention_mask`, int64 (B, T) each, given by keyword.
 
         Raises:
-            UserError: the model needs images, but samples are rows of a table.
+            UserError: the options do not fit the samples.
         """
 
 
@@ -80,14 +84,9 @@ def image_channels(name: str, input_shape: tuple[int, ...]) -> int:
     """The channels of images (C, H, W), for a model that accepts only images.
 
     Raises:
-        UserError: samples are rows of a table; the message names the models that accept them.
+        UserError: samples are of another kind; the message names the models that accept them.
     """
-    if len(input_shape) == 3:
-        return input_shape[0]
-    from pruneaudit.models import MODELS
+    from pruneaudit.models import check_takes
 
-    fitting = [other for other in MODELS.names() if MODELS.get(other).takes_tables]
-    raise UserError(
-        f"model '{name}': got samples of shape {tuple(input_shape)}, expected images (channels, height, width); "
-        f"for a table, use {' or '.join(fitting)}"
-    )
+    check_takes(name, input_shape)
+    return input_shape[0]

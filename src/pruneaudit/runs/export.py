@@ -35,6 +35,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.inputs import tensor_of
 from pruneaudit.engine.plan import Task
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.external.folder import beside, new_files
@@ -149,7 +150,11 @@ def _inputs(audit_data: AuditData) -> Inputs:
     """Returns inputs to compare onnxruntime with torch on: of the holdout, then public ones, then noise on them."""
     parts = {"holdout": audit_data.holdout, "public": audit_data.public}
     chosen = {name: part & (part.cumsum() <= NUM_INPUTS) for name, part in parts.items()}
-    x = {name: Samples.of(audit_data, part).inputs(slice(None)) for name, part in chosen.items() if part.any()}
+    x = {
+        name: tensor_of(Samples.of(audit_data, part).inputs(slice(None)), "export as ONNX")
+        for name, part in chosen.items()
+        if part.any()
+    }
     return inputs_of(x, audit_data.x.shape[1:], torch.float32)
 
 

@@ -31,6 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pruneaudit.data.inputs import Inputs, answered
 from pruneaudit.training.samples import Samples
 
 _SAMPLES_AT_ONCE = 128
@@ -80,7 +81,7 @@ def direction(weight: Tensor, mask: Tensor) -> Tensor:
     return weight.sign() * (bits - bits.mean())
 
 
-def slopes(model: nn.Module, x: Tensor, y: Tensor, towards: Mapping[str, Tensor]) -> Tensor:
+def slopes(model: nn.Module, x: Inputs, y: Tensor, towards: Mapping[str, Tensor]) -> Tensor:
     """The derivative of each sample's cross-entropy along a direction of the weights.
 
     Args:
@@ -95,7 +96,7 @@ def slopes(model: nn.Module, x: Tensor, y: Tensor, towards: Mapping[str, Tensor]
     parameters = [model.get_parameter(name) for name in towards]
     # The faster kinds of attention have no second derivative.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        losses = cross_entropy(model(x), y, reduction="none")  # (B,)
+        losses = cross_entropy(answered(model, x), y, reduction="none")  # (B,)
         shares = torch.zeros_like(losses, requires_grad=True)
         gradients = torch.autograd.grad(losses, parameters, shares, create_graph=True, allow_unused=True)
         pairs = zip(gradients, towards.values(), strict=True)

@@ -43,7 +43,8 @@ class Audit(Options):
     delta: float = Field(default=1e-5, ge=0, lt=1)
     """The delta of the (epsilon, delta) bounds."""
     queries: int = Field(default=1, ge=1, le=1000)
-    """Views of each sample with which to query the models: the sample itself, then crops and flips.
+    """Views of each sample with which to query the models: the sample itself, then crops and flips, or texts with
+    some of their tokens replaced by the unknown one.
     More than one weakens the attacks unless the models were trained with that augmentation."""
 
     outputs: tuple[str, ...] = ()

@@ -15,6 +15,9 @@ OWN, SHARED = "own", "shared"
 """The initial weights of dense networks: each has its own, or all have the same. Anything else names a file."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
 
+Augment = Literal["none", "flip", "crop_flip", "token_dropout"]
+"""The random augmentations: of images, or of texts."""
+
 
 class Training(Options):
     """How one network is trained."""
@@ -31,8 +34,9 @@ class Training(Options):
     milestones: Milestones = ()
     """Epochs after which the step schedule multiplies the learning rate by `decay`."""
     decay: float = Field(default=0.1, gt=0, le=1)
-    augment: Literal["none", "flip", "crop_flip"] = "none"
-    """Random augmentation of each training image: horizontal flip, or 4-pixel-padded crop and flip."""
+    augment: Augment = "none"
+    """Random augmentation of each training sample. Images: horizontal flip, or 4-pixel-padded crop and flip. Texts:
+    token_dropout, which replaces 15% of the tokens by the unknown one."""
     select: Literal["last", "best_dev"] = "last"
     """The epoch whose weights to keep: the last, or the most accurate on the dev set (public samples)."""
     patience: int | None = Field(default=None, ge=0, le=100_000)
@@ -131,7 +135,7 @@ class FineTuning(Options):
     schedule: Literal["cosine", "step", "constant"] | None = None
     milestones: Milestones | None = None
     decay: float | None = Field(default=None, gt=0, le=1)
-    augment: Literal["none", "flip", "crop_flip"] | None = None
+    augment: Augment | None = None
     select: Literal["last", "best_dev"] | None = None
     patience: int | None = Field(default=None, ge=0, le=100_000)
 

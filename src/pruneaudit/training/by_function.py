@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import contiguous
 from pruneaudit.models._outputs import as_written
 from pruneaudit.study.user_function import function_of, working_folder_searched
 from pruneaudit.training.samples import Samples
@@ -56,7 +57,7 @@ def train_by_function(
         raise UserError("a model got no training sample at all; raise data.num_samples")
     function = function_of(function_name, "training.function")
     before, device = _form(model), samples.y.device
-    x = samples.inputs(slice(None)).contiguous()  # (n, C, H, W) or (n, F)
+    x = contiguous(samples.inputs(slice(None)))  # (n, C, H, W), (n, F) or a dict of (n, T)
     model.train()
     with torch.random.fork_rng(), working_folder_searched():
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))

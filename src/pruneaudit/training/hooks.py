@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.data.inputs import Inputs
+
 
 class Sampler(Protocol):
     """Chooses which samples make up each step."""
@@ -57,7 +59,7 @@ class Hook:
         """Replaces model, optimizer or sampler before training begins (DP-SGD does)."""
         return model, optimizer, sampler
 
-    def batch(self, state: TrainingState, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
         """Changes the inputs or targets of a step."""
         return x, y
 

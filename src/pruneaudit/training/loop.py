@@ -12,7 +12,8 @@ from torch import Tensor, autocast, nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.augment import AUGMENTATIONS
+from pruneaudit.data.augment import augmentation
+from pruneaudit.data.inputs import Inputs, answered
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule
@@ -62,7 +63,7 @@ def train(
     for hook in hooks:
         model, optimizer, sampler = hook.wrap(model, optimizer, sampler)
     schedule = make_schedule(optimizer, settings, sampler.num_batches)
-    augment = AUGMENTATIONS[settings.augment]
+    augment = augmentation(settings.augment, samples.vocabulary)
     state = TrainingState(model, optimizer, generator, settings.epochs, sampler.num_batches)
 
     with torch.random.fork_rng(), sound_strides(model):  # dropout draws from the global generators
@@ -111,11 +112,11 @@ def train(
     return state
 
 
-def _logits(model: nn.Module, x: Tensor, precision: str) -> Tensor:
+def _logits(model: nn.Module, x: Inputs, precision: str) -> Tensor:
     """The network's outputs (B, C), in the type of its weights."""
     if precision == "float32":
-        logits: Tensor = model(x)
+        logits: Tensor = answered(model, x)
         return logits
-    with autocast(x.device.type, torch.bfloat16):
-        logits = model(x)
+    with autocast(next(model.parameters()).device.type, torch.bfloat16):
+        logits = answered(model, x)
     return logits.float()

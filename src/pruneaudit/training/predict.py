@@ -9,13 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.data.inputs import Inputs, answered
 from pruneaudit.training.samples import Samples
 
 PREDICT_BATCH = 512
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def predict(model: nn.Module, samples: Samples, change: Callable[[Inputs], Inputs] | None = None) -> Tensor:
     """Logits (n, C) float32 on the CPU, in evaluation mode; the model's mode is restored.
 
     Args:
@@ -28,7 +29,7 @@ def predict(model: nn.Module, samples: Samples, change: Callable[[Tensor], Tenso
     outputs = []
     for start in range(0, len(samples), PREDICT_BATCH):
         x = samples.inputs(slice(start, start + PREDICT_BATCH))
-        outputs.append(model(change(x) if change else x).float().cpu())
+        outputs.append(answered(model, change(x) if change else x).float().cpu())
     for module, mode in modes:
         module.training = mode
     return torch.cat(outputs)
