@@ -30,6 +30,7 @@ _NO_SOURCES = {
     "splits",
     "target_canaries",
     "target_members",
+    "token_arrays",
     "unknown_members",
     *_SHARED,
 }

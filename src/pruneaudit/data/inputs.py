@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.kinds import IDS as IDS
+from pruneaudit.data.kinds import MASK as MASK
 from pruneaudit.data.kinds import TokenShape
 
 Inputs = Tensor | dict[str, Tensor]
 """A batch: a tensor, or for texts the dict that `token_inputs` returns."""
-IDS = "input_ids"
-MASK = "attention_mask"
 
 
 def token_inputs(ids: Tensor, lengths: Tensor) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from pruneaudit.core.errors import UserError
 
 Kind = Literal["image", "table", "tokens"]
 """images (N, C, H, W), tables (N, F), or texts as token ids (N, T) with lengths (N,)."""
+IDS, MASK = "input_ids", "attention_mask"
+"""The names under which a network gets texts."""
 OF_TOKENS = "token_dropout"
 """The augmentation of texts, in training and in queries."""
 _IMAGE_DIMENSIONS = 3

@@ -1,8 +1,9 @@
-"""Your own samples: an `.npz` file with `x`, `y` and, optionally, `classes`.
+"""Your own samples: an `.npz` file with `x`, `y` and, optionally, `classes`; for texts with token ids instead of `x`.
 
 | key | allowed values |
 |---|---|
 | `x` | uint8 images (N, H, W), (N, C, H, W) or (N, H, W, C); float tables (N, F); float images (N, C, H, W) |
+| `input_ids`, ... | in place of `x`: texts as token ids (N, T), and the other arrays of `token_arrays` |
 | `y` | (N,) integers in 0..classes-1; with `classes`, a class can be empty |
 | `classes` | optional names of the classes; default: the labels as texts, which must include all up to the highest |
 
@@ -17,18 +18,21 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.core.unpacking import array_of, check_zip
+from pruneaudit.data.kinds import IDS
 from pruneaudit.data.row_numbers import is_row_number
 from pruneaudit.data.source import GENERIC_MEAN, GENERIC_STD, RawData, Source
+from pruneaudit.data.token_arrays import TOKEN_KEYS, tokens_in
 
-# N samples, C channels, H height, W width, F features
+# N samples, C channels, H height, W width, F features, T tokens
 
-KEYS = ("x", "y", "classes")
+KEYS = ("x", "y", "classes", *TOKEN_KEYS)
 """The arrays of the file."""
 MAX_CLASSES = 100_000
 """Labels beyond this are probably a mistake, such as ids."""
@@ -66,24 +70,35 @@ def read_samples(path: Path, keep: tuple[int, ...] = (), may_lack_labels: bool =
         UserError: the file cannot be read, or its arrays are not those of this module.
     """
     arrays = read_arrays(path, KEYS)
-    for key in ("x",) if may_lack_labels else ("x", "y"):
+    has_texts = IDS in arrays
+    if has_texts and "x" in arrays:
+        raise UserError(f"{path}: has x and {IDS}, expected one of them: images or tables in x, or texts in {IDS}")
+    inputs = IDS if has_texts else "x"
+    for key in (inputs,) if may_lack_labels else (inputs, "y"):
         if key not in arrays:
-            expected = "x" if may_lack_labels else "x, y (and classes)"
+            expected = "x" if may_lack_labels else f"x (for texts {IDS}), y (and classes)"
             with np.load(path, allow_pickle=False) as file:
                 names = ", ".join(file.files[:10]) or "none"
             raise UserError(f"{path}: no array '{key}' among {names}; expected {expected}")
     try:
-        x = samples_of(arrays["x"])
-        _check_no_row_numbers(x, keep)
-        known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
-        mean, std = known if x.dtype == np.uint8 else (None, None)
+        given = tokens_in(arrays) if has_texts else _numbers_in(arrays["x"], keep)
         if "y" not in arrays:
-            return RawData(x, np.zeros(len(x), np.int64), ("0", "1"), mean, std, False), False
+            y = np.zeros(len(given["x"]), np.int64)
+            return RawData(y=y, classes=("0", "1"), classes_known=False, **given), False
         y, is_named = labels_of(arrays["y"]), "classes" in arrays
         classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
-        return RawData(x, y, classes, mean, std, is_named), True
+        return RawData(y=y, classes=classes, classes_known=is_named, **given), True
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _numbers_in(x: np.ndarray, keep: tuple[int, ...]) -> dict[str, Any]:
+    """Returns `x` of images or a table, `mean` and `std` for `RawData`."""
+    x = samples_of(x)
+    _check_no_row_numbers(x, keep)
+    known = (GENERIC_MEAN,) * x.shape[1], (GENERIC_STD,) * x.shape[1]
+    mean, std = known if x.dtype == np.uint8 else (None, None)
+    return {"x": x, "mean": mean, "std": std}
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -126,7 +141,10 @@ def samples_of(x: np.ndarray) -> np.ndarray:
             raise UserError(f"x: got {x.dtype} of shape {x.shape}, expected a table (N, F) or images (N, C, H, W)")
         with np.errstate(over="ignore"):  # values too large become infinite, which RawData refuses
             return np.ascontiguousarray(x, np.float32)
-    raise UserError(f"x: got {x.dtype}, expected uint8 images or floats: x.astype('float32') for a table")
+    raise UserError(
+        f"x: got {x.dtype}, expected uint8 images or floats: x.astype('float32') for a table; texts as token ids are"
+        f" {IDS}=x in place of x"
+    )
 
 
 def _check_no_row_numbers(x: np.ndarray, keep: tuple[int, ...]) -> None:
