@@ -25,7 +25,11 @@ class Body(nn.Module):
     def logits(self, x): return self.two(self.one(x).relu())
     def forward(self, x): return self.logits(x)
 class Pair(Body):
-    def forward(self, x): return self.logits(x), x
+    def forward(self, x): return x, self.logits(x), x.argmax(1), None
+class Twice(Body):
+    def forward(self, x): return self.logits(x), self.logits(x)
+class Neither(Body):
+    def forward(self, x): return x.mean(), [self.logits(x)]
 class Dict(Body):
     def forward(self, x): return {"logits": self.logits(x), "hidden": x}
 class Named(NamedTuple):
@@ -48,6 +52,7 @@ def made(kind, change=0):
     return lambda input_shape, num_classes: kind(input_shape[0], num_classes + change)
 
 plain, pair, dct, output, keyless = made(Body), made(Pair), made(Dict), made(Output), made(Keyless)
+twice, neither = made(Twice), made(Neither)
 random, softmax, fewer, more = made(Random), made(Softmax), made(Body, -1), made(Body, 1)
 one, flat, sigmoid = made(Body, -1), made(Flat, -1), made(Sigmoid, -1)
 
@@ -93,7 +98,8 @@ def study(folder, model, num_classes=2, shape=(6,), **more):
 @pytest.mark.parametrize(
     ("model", "num_classes", "words"),
     [
-        ("pair", 3, ("tuple of 2", "logits")),
+        ("twice", 3, ("tuple of 2", "(64, 3), (64, 3)", "only float tensor", "logits")),
+        ("neither", 3, ("tuple of 2", "(), list", "only float tensor")),
         ("keyless", 3, ("scores", "'logits'")),
         ("fewer", 3, ("(64, 2)", "(64, 3)")),
         ("more", 3, ("(64, 4)", "(64, 3)")),
@@ -120,7 +126,7 @@ def test_a_view_of_images_is_told_apart(tmp_path):
         run(study(tmp_path, "views", 3, (2, 6, 6)), out=tmp_path / "runs", runtime=Runtime(executor="serial"))
 
 
-@pytest.mark.parametrize("model", ["dct", "output"])
+@pytest.mark.parametrize("model", ["dct", "output", "pair"])
 @pytest.mark.slow
 def test_named_logits_are_taken_and_nothing_else_changes(tmp_path, model):
     releases = [{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1, "learning_rate": 0.01}}]

@@ -69,8 +69,9 @@ def test_checkpoints_of_all_kinds_say_the_same(bank, tmp_path):
     assert found.model_names.tolist() == bank.names
 
 
-def test_a_dict_with_logits_is_taken(bank):
-    found = collect_signals(**bank.given | {"factory": bank.networks.Wrapped})
+@pytest.mark.parametrize("kind", ["Wrapped", "Pair"])
+def test_a_dict_with_logits_and_a_clear_tuple_are_taken(bank, kind):
+    found = collect_signals(**bank.given | {"factory": getattr(bank.networks, kind)})
     np.testing.assert_array_equal(found.logits, collect_signals(**bank.given).logits)
 
 
@@ -86,7 +87,7 @@ def test_the_network_says_how_many_classes_there_are_where_the_data_do_not(bank,
     refused(bank, "3)", "2 classes", **changes | {"data": f"npz:{tmp_path / 'other.npz'}"})
 
 
-@pytest.mark.parametrize(("kind", "words"), [("Pair", ("tuple of 2",)), ("Random", ("evaluation mode", "F.dropout"))])
+@pytest.mark.parametrize(("kind", "words"), [("Twice", ("tuple of 2",)), ("Random", ("evaluation mode", "F.dropout"))])
 def test_what_cannot_be_taken_is_refused_by_name(bank, kind, words):
     refused(bank, "net-6", *words, factory=getattr(bank.networks, kind))
 

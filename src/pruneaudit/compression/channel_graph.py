@@ -13,7 +13,7 @@ stacked or sliced, so `channel_check` checks every removal.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.compression.selection import excluded_layers
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.models._outputs import logits_in
 
 Importance = Literal["l1", "l2", "gamma"]
 """The score that ranks channels: the L1 or L2 norm of their filters, or |gamma| of their BatchNorm."""
@@ -65,10 +66,21 @@ def _graph(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[Any]:
     x = one_input(model, input_shape).requires_grad_()
     with evaluating(model), torch.enable_grad():
         try:
-            graph = torch_pruning.DependencyGraph().build_dependency(model, (x,), verbose=False)
+            graph = torch_pruning.DependencyGraph().build_dependency(
+                model, (x,), output_transform=_traceable, verbose=False
+            )
         except Exception as error:  # a user's network, or tracing it, may fail in any way
             raise unfit(error) from error
         yield graph
+
+
+def _traceable(output: Any) -> list[Tensor]:
+    """The logits in a network's output; where it is not clear which part they are, all its tensors with a gradient."""
+    logits = logits_in(output)
+    if isinstance(logits, Tensor):
+        return [logits] if logits.requires_grad else []
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
+    return [tensor for part in parts for tensor in _traceable(part)]
 
 
 # ------------------------------------------------------------------ cutting

@@ -41,6 +41,7 @@ from pruneaudit.compression.selection import Scope
 from pruneaudit.compression.structure import CHANNELS, of_kind
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
+from pruneaudit.models._outputs import logits_in
 
 Target = Literal["channels", "params", "macs"]
 """Sparsity is the removed fraction of this: of channels of the layers that can shrink, of weights of all convolutional
@@ -247,13 +248,14 @@ def _remove(model: nn.Module, input_shape: tuple[int, ...], removed: Removal) ->
 
 @torch.no_grad()
 def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one sample's logits.
+    """The shape of one sample's logits; empty if it is not clear which part of the output they are.
 
     Raises:
         UserError: the network does not run.
     """
     with evaluating(model):
         try:
-            return tuple(model(one_input(model, input_shape)).shape[1:])
+            logits = logits_in(model(one_input(model, input_shape)))
         except Exception as error:  # a user's network, or tracing it, may fail in any way
             raise unfit(error) from error
+    return tuple(logits.shape[1:]) if isinstance(logits, Tensor) else ()

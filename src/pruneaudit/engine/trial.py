@@ -33,8 +33,8 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
         name: the name of the network, for messages.
 
     Raises:
-        UserError: it fails on the samples, or returns a wrong number of classes, a tuple, probabilities, or different
-            answers each time; the message says how to fix it.
+        UserError: it fails on the samples, or returns a wrong number of classes, an unclear tuple, probabilities, or
+            different answers each time; the message says how to fix it.
     """
     few = np.arange(len(audit_data.y)) < NUM_TRIED
     x = Samples.of(audit_data, few).inputs(slice(None))  # (B, ...)
@@ -43,7 +43,7 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
     def ask(training: bool = False, inputs: Inputs = x) -> Tensor:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.seed()  # a random network must not give the same answer twice
-            return _asked(network.train(training), inputs, name)
+            return _asked(network.train(training), inputs, name, audit_data.num_classes)
 
     for training in (False, True):
         check_answer(ask(training), num_in(x), audit_data.num_classes, name)
@@ -74,9 +74,9 @@ def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -
         ) from error
 
 
-def _asked(network: nn.Module, x: Inputs, name: str) -> Tensor:
+def _asked(network: nn.Module, x: Inputs, name: str, num_classes: int) -> Tensor:
     try:
-        answer: Tensor = logits_in(answered(network, x))
+        answer: Tensor = logits_in(answered(network, x), num_classes)
     except Exception as error:  # a user's network can raise anything
         reason = in_one_line(error)
         mend = "expected a network that takes them"

@@ -32,7 +32,8 @@ from pruneaudit.external.method import (
     needs_training,
 )
 from pruneaudit.external.sizes import example_of, layers_of, size_of
-from pruneaudit.external.tuning import FineTuning, accuracy_of, fine_tune, samples_of, tried
+from pruneaudit.external.tuning import FineTuning, accuracy_of, classes_in, fine_tune, samples_of, tried
+from pruneaudit.models._outputs import as_before, as_written, for_now
 from pruneaudit.study import Plugin
 from pruneaudit.training.hooks import Hook
 from pruneaudit.training.samples import Samples
@@ -122,8 +123,10 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     seen = None
     if given.calibration is not None:
         seen = samples_of(given.calibration, network, "calibration", may_lack_labels=not method.needs_labels)
-        if method.needs_labels:
-            _check_scores_classes(network, seen, method)
+    num_classes = max(filter(None, map(classes_in, (samples, tested, seen))), default=None)
+    for_now(network, num_classes)
+    if seen is not None and method.needs_labels:
+        _check_scores_classes(network, seen, method)
     shown = _example(method, given.example, network, samples or tested or seen)
     embeddings = counts_embeddings(method.steps)
     before = size_of(network, shown, embeddings=embeddings)
@@ -131,6 +134,7 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     accuracy = job.accuracy(network, "before")
     if given.student is not None:
         network = model = _student(given.student, network, samples or tested)
+        for_now(network, num_classes)
     modes = {name: module.training for name, module in network.named_modules()}
     made = job.compress(network, shown, _beginning(finetuning.initial, model, method))
     if not all(step.compressor.is_done_by_training(step.options) for step in method.steps):
@@ -143,6 +147,8 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     for name, module in made.model.named_modules():
         module.training = modes.get(name, module.training)
     made.model.zero_grad(set_to_none=True)
+    for each in (network, made.model):
+        as_before(each)
     state = job.state_of(made)
     after = size_of(made.model, shown, None if job.teacher else before, embeddings, state)
     after |= _beside_teacher(after, before) if job.teacher else {}
@@ -224,7 +230,8 @@ class _Job:
     ) -> list[Mapping[str, Any]]:
         """Trains with the user's function, or on the user's data; returns one row per epoch in the second case."""
         if self.finetuning.train is not None:
-            self.finetuning.train(network, hooks, phase, epochs)
+            with as_written(network):
+                self.finetuning.train(network, hooks, phase, epochs)
             return []
         if self.samples is None:
             raise needs_training(self.method.name)

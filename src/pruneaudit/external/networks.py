@@ -37,13 +37,15 @@ Maker = Callable[[], nn.Module]
 class Plain(nn.Module):
     """Feeds a network images in plain memory order, because a user's code may call `view`, and takes its logits."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, num_classes: int | None = None) -> None:
+        """Takes the network, and the number of classes, if it is known."""
         super().__init__()
-        self.network = network
+        self.network, self.num_classes = network, num_classes
 
     def forward(self, *x: Tensor, **texts: Tensor) -> Tensor:
         """The network's answers for `x` (B, ...), or for texts by keyword."""
-        answer: Tensor = logits_in(self.network(*(each.contiguous() for each in x), **texts))
+        output = self.network(*(each.contiguous() for each in x), **texts)
+        answer: Tensor = logits_in(output, self.num_classes)
         return answer
 
 
@@ -133,7 +135,7 @@ def ask(
     Raises:
         UserError: the network fails on the samples, returns neither logits nor probabilities, or answers at random.
     """
-    plain = Plain(network).eval()
+    plain = Plain(network, num_classes).eval()
     _try(plain, samples, name, num_classes, may_be_more)
     form, asked = _form(plain, samples, name)
     if form == "logits":
@@ -161,7 +163,7 @@ def with_logits(network: nn.Module, samples: Samples, name: str, num_classes: in
     Raises:
         UserError: the network fails on the samples, or returns neither logits nor probabilities.
     """
-    plain = Plain(network).eval()
+    plain = Plain(network, num_classes).eval()
     _try(plain, samples, name, num_classes, may_be_more=False)
     form, asked = _form(plain, samples, name)
     return asked if form == "logits" else Logarithms(asked)

@@ -20,7 +20,7 @@ from pruneaudit.external.onnx_check import Inputs, inputs_of
 from pruneaudit.external.onnx_file import NOTE, OnnxFacts, check_installed, write_onnx
 from pruneaudit.external.output import check_new
 from pruneaudit.external.tuning import tensor_of, tried
-from pruneaudit.models._outputs import logits_in
+from pruneaudit.models._outputs import described_output, logits_in
 
 if TYPE_CHECKING:
     from pruneaudit.external.compressed_model import CompressedModel
@@ -56,6 +56,11 @@ def write_compressed(
     chosen = _inputs(network, compressed.summary, inputs, shape)
     with torch.no_grad():
         logits = logits_in(network(chosen.x[:2]))
+    if not isinstance(logits, torch.Tensor):
+        raise UserError(
+            f"onnx: the network returned {described_output(logits)}, expected a tensor of logits; return only them, or"
+            " a dict with the key 'logits'"
+        )
     with new_files(file, (NOTE,)) as staging:
         facts = write_onnx(network, state, chosen, staging / file.name)
         note = {

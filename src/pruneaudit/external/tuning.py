@@ -31,8 +31,6 @@ TRIED = 4
 """Samples to try a network on before it is trained."""
 NO_LABEL = -1
 """Label of samples without labels: no class, so that a method that uses it fails."""
-TWO = 2
-"""Number of classes of a network with one output; data with more classes are refused earlier."""
 
 
 class FineTuning:
@@ -163,10 +161,16 @@ def _try(model: nn.Module, samples: Samples, what: str) -> None:
     x = contiguous(samples.inputs(slice(0, TRIED)))  # (B, ...)
 
     def ask() -> Any:
-        return logits_in(tried(model, x, f"{what}: {described(x)}"))
+        return logits_in(tried(model, x, f"{what}: {described(x)}"), classes_in(samples))
 
     check_answer(ask(), num_in(x), max(2, int(samples.y.max()) + 1), what, may_be_more=True)
     check_steady(ask, what)
+
+
+def classes_in(samples: Samples | None) -> int | None:
+    """The number of classes that labels show; None if they do not."""
+    highest = -1 if samples is None else int(samples.y.max())
+    return highest + 1 if highest > 0 else None
 
 
 def tried(model: nn.Module, x: Inputs, what: str) -> Any:
@@ -217,7 +221,7 @@ def fine_tune(
     settings = settings.model_copy(update={"epochs": epochs}) if epochs else settings
     generator = torch_generator(seed, seeds.PRUNE_OUTSIDE, phase)
     try:
-        with answering(model, TWO):
+        with answering(model):
             return list(train(model, samples, settings, generator, (PlainOrder(), *hooks) if plain else hooks).history)
     except DivergedTrainingError as error:
         raise UserError(f"{phase}: {error}") from None
@@ -225,5 +229,5 @@ def fine_tune(
 
 def accuracy_of(model: nn.Module, samples: Samples) -> float:
     """Fraction of correctly classified samples, in [0, 1]."""
-    with answering(model, TWO):
+    with answering(model):
         return accuracy(Plain(model), samples)

@@ -1,8 +1,9 @@
 """Converts outputs of a user's network to logits (B, C) where the conversion is unambiguous.
 
-From a dict, or an object such as Hugging Face's `ModelOutput`, it takes the `logits`. One output (B, 1) or (B,) for
-two classes is the logit z of class 1, and becomes [0, z]: its softmax is sigmoid(z), its cross-entropy the binary one.
-A tuple is refused, because nothing shows which part holds the logits.
+From a dict, or an object such as Hugging Face's `ModelOutput`, it takes the `logits`; from a tuple the only tensor of
+floats (B, C). One output (B, 1) or (B,) for two classes is the logit z of class 1, and becomes [0, z]: its softmax is
+sigmoid(z), its cross-entropy the binary one. A tuple with none or several such tensors is refused, because nothing
+shows which part holds the logits.
 """
 
 # B batch, C classes
@@ -27,12 +28,45 @@ NUM_TRIED = 2
 """Number of zero inputs to test whether a network returns plain logits; BatchNorm needs two."""
 
 
-def logits_in(output: Any) -> Any:
-    """The `logits` of a dict or an object; any other output itself."""
+def logits_in(output: Any, num_classes: int | None = None) -> Any:
+    """The logits in a network's output, or the output itself where it is not clear what they are.
+
+    Args:
+        output: a tensor; a dict or an object with `logits`; or a tuple with one float tensor (B, C).
+        num_classes: C; None: not known, so a tuple may hold only one float tensor with two dimensions.
+    """
+    named = _named(output)
+    if named is not None:
+        return named
+    place = _place(output, num_classes)
+    return output if place is None else output[place]
+
+
+def _named(output: Any) -> Tensor | None:
+    """A tensor itself, or the `logits` of a dict or an object."""
     if isinstance(output, Tensor):
         return output
     found = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-    return found if isinstance(found, Tensor) else output
+    return found if isinstance(found, Tensor) else None
+
+
+def _place(output: Any, num_classes: int | None) -> int | None:
+    """The place of the logits in a tuple or a list; None if it is not clear, or the output is something else."""
+    floats = {
+        place: part
+        for place, part in enumerate(_parts(output))
+        if isinstance(part, Tensor) and part.is_floating_point()
+    }
+    rows = [place for place, part in floats.items() if part.ndim == 2]
+    fitting = [place for place in rows if floats[place].shape[1] == num_classes]
+    single = [place for place, part in floats.items() if num_classes == 2 and is_one(part)]
+    first = fitting or single or rows
+    return first[0] if len(first) == 1 else None
+
+
+def _parts(output: Any) -> tuple[Any, ...]:
+    """The parts of a tuple or a list; none of anything else."""
+    return tuple(output) if isinstance(output, tuple | list) else ()
 
 
 def is_one(output: Any) -> bool:
@@ -47,15 +81,48 @@ def two_classes(one: Tensor) -> Tensor:
 
 
 class LogitsAlone:
-    """A forward hook that converts its network's output to logits (B, C)."""
+    """A forward hook that converts its network's output to logits (B, C).
 
-    def __init__(self, num_classes: int) -> None:
-        self._num_classes = num_classes
+    The logits keep their place in a tuple: in a copy without some channels, other parts can have their shape.
+    """
+
+    def __init__(self, num_classes: int | None, widens: bool = True) -> None:
+        """Describes the conversion.
+
+        Args:
+            num_classes: C; None: not known.
+            widens: whether one logit becomes two, if there can be two classes.
+        """
+        self._num_classes, self._widens = num_classes, widens and num_classes in (2, None)
+        self._places: dict[int, int] = {}
+        """By the length of a tuple: where in it the logits were first."""
 
     def __call__(self, network: nn.Module, inputs: Any, output: Any) -> Any:
         """Returns the logits in the network's output."""
-        found = logits_in(output)
-        return two_classes(found) if self._num_classes == 2 and is_one(found) else found
+        found = _named(output)
+        if found is None:
+            parts = _parts(output)
+            place = self._places.get(len(parts), _place(output, self._num_classes))
+            if place is None:
+                return output
+            self._places[len(parts)], found = place, parts[place]
+        return two_classes(found) if self._widens and is_one(found) else found
+
+
+class _ForNow(LogitsAlone):
+    """Such a hook on a copy of a user's network, and on the copies of that."""
+
+
+def for_now(network: nn.Module, num_classes: int | None) -> None:
+    """Makes a copy of a user's network return its logits as a tensor, until `as_before`; one logit stays one."""
+    network.register_forward_hook(_ForNow(num_classes, widens=False))
+
+
+def as_before(network: nn.Module) -> None:
+    """Takes back `for_now` in a network, or in a copy of it."""
+    for key, hook in list(network._forward_hooks.items()):
+        if isinstance(hook, _ForNow):
+            del network._forward_hooks[key]
 
 
 def with_logits_alone(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -98,9 +165,9 @@ def as_written(network: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def answering(network: nn.Module, num_classes: int) -> Iterator[nn.Module]:
-    """Within the context, the network returns plain logits."""
-    handle = network.register_forward_hook(LogitsAlone(num_classes))
+def answering(network: nn.Module) -> Iterator[nn.Module]:
+    """Within the context, the network returns plain logits; one logit becomes two."""
+    handle = network.register_forward_hook(LogitsAlone(None))
     try:
         yield network
     finally:
@@ -118,13 +185,14 @@ def check_answer(output: Any, num_samples: int, num_classes: int, name: str, may
         may_be_more: whether the network may have more classes.
 
     Raises:
-        UserError: a tuple, a dict without logits, or a tensor of another shape; the message names the remedy.
+        UserError: an unclear tuple, a dict without logits, or a tensor of another shape; the message names the remedy.
     """
     expected = f"({num_samples}, {num_classes}{' or more' if may_be_more else ''})"
     if not isinstance(output, Tensor):
+        one = ", as the only float tensor with two dimensions in it" if isinstance(output, tuple | list) else ""
         raise UserError(
-            f"{name}: returned {_described(output)}, expected a tensor of logits {expected}; return only the logits,"
-            " or a dict with the key 'logits'"
+            f"{name}: returned {described_output(output)}, expected a tensor of logits {expected}{one}; return only the"
+            " logits, or a dict with the key 'logits'"
         )
     if num_classes == 2 and is_one(output) and len(output) == num_samples:
         return
@@ -138,12 +206,13 @@ def check_answer(output: Any, num_samples: int, num_classes: int, name: str, may
         )
 
 
-def _described(output: Any) -> str:
+def described_output(output: Any) -> str:
     """A network's output, in words."""
     kind = type(output).__name__
     if isinstance(output, Mapping):
         return f"a {kind} with the keys {', '.join(map(str, output))}" if output else f"an empty {kind}"
-    return f"a {kind} of {len(output)}" if isinstance(output, tuple | list) else f"a {kind}"
+    parts = [str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in _parts(output)]
+    return f"a {kind} of {len(parts)}: {', '.join(parts)}" if parts else f"a {kind}"
 
 
 def check_steady(ask: Callable[[], Tensor], name: str) -> None:
