@@ -15,7 +15,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.augment import augmentation, token_dropout
 from pruneaudit.data.drawing import draw
-from pruneaudit.data.inputs import answered, token_inputs
+from pruneaudit.data.inputs import answered, shortened, token_inputs
 from pruneaudit.data.kinds import TokenShape, Vocabulary, kind_of, not_tokens
 from pruneaudit.data.source import RawData
 from pruneaudit.models import build_model
@@ -127,6 +127,21 @@ def test_training_repeats_to_the_bit_and_learns() -> None:
         found.append(predict(model, samples))
     assert torch.equal(*found)
     assert accuracy(model, samples) > 0.9
+
+
+def test_only_networks_that_say_so_get_shorter_batches() -> None:
+    data = audited()
+    model, samples = network(data), Samples.of(data, ~data.unseen)
+    x = samples.inputs(torch.tensor([int(samples.lengths.argmin()), int(samples.lengths.argmin())]))  # type: ignore
+    assert not isinstance(x, Tensor)
+    short = shortened(x, model)
+    assert not isinstance(short, Tensor)
+    longest = int(x["attention_mask"].sum(1).max())
+    assert short["input_ids"].shape == short["attention_mask"].shape == (2, longest) and longest < LENGTH
+    torch.testing.assert_close(answered(model, short), answered(model, x), rtol=1e-5, atol=1e-6)
+    assert shortened(x, nn.Linear(1, 1)) is x
+    none = {key: value[:0] for key, value in x.items()}
+    assert answered(model, shortened(none, model)).shape == (0, CLASSES)
 
 
 def test_token_dropout_replaces_real_tokens_alone() -> None:

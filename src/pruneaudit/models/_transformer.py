@@ -18,6 +18,9 @@ EMBEDDING_STD = 0.1
 class TextEncoder(nn.Module):
     """Texts to logits."""
 
+    takes_any_length = True
+    """Texts may be shorter than the positions: training leaves out columns that are padding for a whole batch."""
+
     def __init__(
         self, shape: TokenShape, num_classes: int, width: int, layers: int, heads: int, dropout: float
     ) -> None:

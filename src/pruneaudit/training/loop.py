@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.augment import augmentation
-from pruneaudit.data.inputs import Inputs, answered
+from pruneaudit.data.inputs import Inputs, answered, shortened
 from pruneaudit.study import Training
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.optimizers import make_optimizer, make_schedule
@@ -82,7 +82,7 @@ def train(
                     x, y = hook.batch(state, x, y)
                 for hook in hooks:
                     hook.before_forward(state)
-                logits = _logits(model, x, settings.precision)  # (B, C)
+                logits = _logits(model, shortened(x, model), settings.precision)  # (B, C)
                 loss = cross_entropy(logits, y)
                 for hook in hooks:
                     loss = hook.loss(state, logits, y, loss)
