@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pruneaudit.defenses import DEFENSES
     from pruneaudit.defenses.defense import Defense
     from pruneaudit.evaluation import Audit, audit
+    from pruneaudit.evaluation.limits import Limits
     from pruneaudit.external.asked import NetworkOptions, Queries
     from pruneaudit.external.collect import collect_signals
     from pruneaudit.external.compress import compress
@@ -74,6 +75,7 @@ __all__ = [
     "Families",
     "FamilySettings",
     "FineTuning",
+    "Limits",
     "Metric",
     "Model",
     "NetworkOptions",
@@ -124,6 +126,7 @@ _HOME = {
     "Families": "pruneaudit.api",
     "FamilySettings": "pruneaudit.api",
     "FineTuning": "pruneaudit.external.tuning",
+    "Limits": "pruneaudit.evaluation.limits",
     "METRICS": "pruneaudit.metrics",
     "MODELS": "pruneaudit.models",
     "Metric": "pruneaudit.metrics.metric",

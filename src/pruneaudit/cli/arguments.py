@@ -196,7 +196,7 @@ def rates(option: str, text: str) -> tuple[float, ...]:
     Raises:
         UserError: a part is not a rate.
     """
-    from pruneaudit.gate.budgets import parse_rate
+    from pruneaudit.core.amounts import parse_rate
 
     return tuple(parse_rate(part, option) for part in text.split(","))
 

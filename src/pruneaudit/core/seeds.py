@@ -129,3 +129,7 @@ RECORD_COINS = "record coins"
 RECORD_FOLDS = "record folds"
 RECORD_HALVES = "record halves"
 """Two disjoint sets of references, whose lists are compared."""
+
+# Certificates
+CERTIFICATE = "certificate"
+"""Replicates of a figure near 0 or 1."""

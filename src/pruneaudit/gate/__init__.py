@@ -1,6 +1,7 @@
 """The gate: checks whether the leakage of a run is within budgets that were set beforehand."""
 
-from pruneaudit.gate.budgets import Budget, budget_options, budgets_of, parse_rate
+from pruneaudit.core.amounts import parse_rate
+from pruneaudit.gate.budgets import Budget, budget_options, budgets_of
 from pruneaudit.gate.checking import ANY, check
 from pruneaudit.gate.summary import as_markdown, as_record
 from pruneaudit.gate.verdicts import Gate, Verdict

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
+from pruneaudit.core.amounts import parse_rate
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.evaluation.results import Results
 from pruneaudit.metrics import BudgetOption, Metric, Quantity, all_metrics
 
 NO_BUDGET = "no budget was given, expected at least one, such as: --max-tpr 1%:0.05 --max-auc 0.6"
-_RATE = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?\s*(%?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -26,20 +24,6 @@ class Budget:
     """In 0..1; the upper end of the interval must not exceed it."""
     metric: Metric
     """The metric that the quantity belongs to."""
-
-
-def parse_rate(text: str, where: str) -> float:
-    """Parses `0.05` or `5%` into a number in 0..1, exactly (0.7% is 0.007).
-
-    Raises:
-        UserError: the text is not a rate; `where` names it.
-    """
-    found = _RATE.fullmatch(text.strip())
-    rate = Decimal(found[1] + (found[2] or "")) if found else Decimal(-1)
-    rate = rate.scaleb(-2) if found and found[3] else rate
-    if not 0 <= rate <= 1:
-        raise UserError(f"{where}: got '{text}', expected a rate from 0 to 1, such as 0.05 or 5%")
-    return float(rate)
 
 
 def budgets_of(results: Results, **texts: str | Iterable[str] | None) -> tuple[Budget, ...]:

@@ -1,0 +1,84 @@
+"""The list that is confirmed, and its order: both come from the search half alone.
+
+Fixed-sequence testing stops at the first failure, so the list begins with the safest candidate: the one whose p-value
+on the search half, the largest over its limits, is the smallest. A candidate that is no better than a safer one would
+only add a risk to stop early, so it is left out. Each candidate of the list is therefore better (smaller, by
+`Limits.minimize`) and riskier than the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pruneaudit.evaluation.certificate import Candidate, PassedOver
+from pruneaudit.evaluation.limits import ACCURACY, Limits
+
+HOPELESS = 0.5
+"""A p-value on the search half above this: the estimate itself breaks a limit."""
+
+
+class Shortlist(NamedTuple):
+    """The candidates to confirm, safest first, and why the others are not among them."""
+
+    candidates: tuple[Candidate, ...]
+    passed_over: tuple[PassedOver, ...]
+
+
+def shortlist(candidates: Sequence[Candidate], limits: Limits, most: int | None = None) -> Shortlist:
+    """Fixes the list and its order.
+
+    Args:
+        candidates: with figures from the search half.
+        limits: the limits.
+        most: the largest number to confirm; the middle of the list is thinned out. None: all.
+    """
+    kept: list[Candidate] = []
+    passed: list[PassedOver] = []
+    ranked = sorted(enumerate(candidates), key=lambda pair: (pair[1].p_value, pair[1].cost(limits), pair[0]))
+    for _, candidate in ranked:
+        reason = _reason(candidate, limits) or _better(candidate, kept, limits)
+        if reason is None:
+            kept.append(candidate)
+        else:
+            passed.append(reason)
+    chosen = _thinned(kept, most)
+    passed += [_passed(candidate, why="many") for candidate in kept if candidate not in chosen]
+    return Shortlist(tuple(chosen), tuple(passed))
+
+
+def _reason(candidate: Candidate, limits: Limits) -> PassedOver | None:
+    """Why a candidate is not worth confirming whatever the others are; None if it is."""
+    exceeded = candidate.exceeded(limits)
+    if exceeded:
+        size = getattr(candidate, exceeded)
+        return _passed(candidate, why="too large", figure=exceeded, value=size, limit=limits.sizes[exceeded])
+    test = candidate.decisive
+    if test is None or candidate.p_value > HOPELESS:
+        why = "accuracy" if test is not None and test.figure == ACCURACY else "leakage"
+        facts = {} if test is None else {"figure": test.figure, "attack": test.attack}
+        values = {} if test is None else {"value": test.value, "limit": test.limit}
+        return _passed(candidate, why=why, **facts, **values)
+    return None
+
+
+def _better(candidate: Candidate, kept: Sequence[Candidate], limits: Limits) -> PassedOver | None:
+    """Why a candidate adds nothing to safer ones; None if it is better than all of them."""
+    best = min(kept, key=lambda other: other.cost(limits), default=None)
+    if best is None or candidate.cost(limits) < best.cost(limits):
+        return None
+    return _passed(candidate, why="better one", against=best.name)
+
+
+def _passed(candidate: Candidate, **facts: object) -> PassedOver:
+    return PassedOver(name=candidate.name, description=candidate.description, **facts)
+
+
+def _thinned(kept: list[Candidate], most: int | None) -> list[Candidate]:
+    """At most `most` of the list, evenly spaced, with its first and last."""
+    if most is None or len(kept) <= most:
+        return kept
+    if most < 2:
+        return kept[:most]
+    places = {round(place * (len(kept) - 1) / (most - 1)) for place in range(most)}
+    return [kept[place] for place in sorted(places)]
