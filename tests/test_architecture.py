@@ -35,7 +35,7 @@ AUDITS = {
 }
 """Their keyword arguments are the settings of an audit of predictions, or of a compression, as the options of a command
 are."""
-HEAVY = {"torch", "pandas", "scipy", "sklearn", "pyarrow", "safetensors"}
+HEAVY = {"torch", "pandas", "scipy", "sklearn", "pyarrow", "safetensors", "transformers", "peft", "tokenizers"}
 """What takes long to import."""
 
 

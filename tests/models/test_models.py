@@ -45,8 +45,8 @@ def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-OURS = [name for name in MODELS.names() if name != "factory" and MODELS.get(name).takes_images]
-"""Networks of the package; `factory` is whatever its user makes of it."""
+OURS = [name for name in MODELS.names() if name not in ("factory", "hf") and MODELS.get(name).takes_images]
+"""Networks of the package; `factory` and `hf` are whatever their user makes of them."""
 
 
 def test_the_models_of_the_tests_are_there_and_every_model_says_what_it_is() -> None:

@@ -15,7 +15,8 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, EARLY_FILE, MASK_FILE
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Plan, Task
-from pruneaudit.models import build_model
+from pruneaudit.engine.task_context import new_model
+from pruneaudit.study import DENSE
 
 SMALL_FILES = 20_000
 """Disk blocks of the configuration, history, summary and seal of one artifact, in bytes."""
@@ -56,8 +57,7 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
 
 def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
     """Returns the bytes of one model's weights, and of its mask."""
-    model, shape = plan.study.model, audit_data.input_shape
-    network = build_model(model.name, model.options, shape, audit_data.num_classes, torch.Generator())
+    network = new_model(plan.models(DENSE)[0].spec, audit_data, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return weights, sum(weight.numel() for weight in counted_weights(network).values())
 

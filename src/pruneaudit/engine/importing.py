@@ -28,10 +28,11 @@ from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.external.filling import filled
 from pruneaudit.external.plausible import tell_implausible
 from pruneaudit.external.weight_files import structure_of
+from pruneaudit.models import MODELS
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import DENSE
-from pruneaudit.training.checkpoint import save_weights
+from pruneaudit.study import DENSE, Plugin
+from pruneaudit.training.checkpoint import own_tensors, save_tensors, save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.samples import Samples
 
@@ -77,7 +78,7 @@ def check_start(weights: UsersWeights, audit_data: AuditData, note: Callable[[st
     Raises:
         UserError: the file does not fit, its architecture was changed, or the answers are not finite.
     """
-    if structure := structure_of(one_file(weights.file)):
+    if weights.network is None and (structure := structure_of(one_file(weights.file))):
         raise UserError(
             f"training.init: {weights.file} is of a network with a changed architecture ({structure.name} is beside"
             " it), expected that of `model`; give the weights from before the compression"
@@ -114,6 +115,12 @@ def write_weights(weights: UsersWeights, audit_data: AuditData, staging: Path) -
     """
     if source_on_disk(*weights.source) != weights.sha256:
         raise UserError(f"{weights.file}: changed while this study began; run it again")
+    if weights.network is not None:
+        network, new = _from_folder(weights.network, audit_data)
+        save_tensors(
+            {name: value for name, value in own_tensors(network).items() if name not in new}, staging / WEIGHTS_FILE
+        )
+        return
     network = _read(weights, audit_data, lambda _: None)
     save_weights(network, staging / WEIGHTS_FILE)
     if (structure := structure_of(one_file(weights.file))) is not None:
@@ -167,6 +174,8 @@ def _read(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], No
     Raises:
         UserError: the network cannot be built, or the file does not fit it.
     """
+    if weights.network is not None:
+        return _from_folder(weights.network, audit_data)[0]
     try:
         with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
             network = new_model(weights.spec, audit_data, torch.Generator().manual_seed(0))
@@ -175,6 +184,19 @@ def _read(weights: UsersWeights, audit_data: AuditData, note: Callable[[str], No
     except Exception as error:  # a user's function can raise anything
         raise UserError(f"model of {weights.file}: failed ({in_one_line(error)}); expected a network") from error
     return filled(network, one_file(weights.file), weights.key, note, weights.key_option)
+
+
+def _from_folder(model: Plugin, audit_data: AuditData) -> tuple[nn.Module, frozenset[str]]:
+    """Builds the network of a folder with its weights; also returns the names of tensors that the folder lacks.
+
+    Raises:
+        UserError: the folder does not fit the data.
+    """
+    found = MODELS.get(model.name)
+    with torch.random.fork_rng(devices=[]):  # tensors that the folder lacks are drawn, but used by no model
+        torch.default_generator.manual_seed(0)
+        options, shape = found.Options.model_validate(model.options), audit_data.input_shape
+        return found.from_folder(options, shape, audit_data.num_classes)
 
 
 def _asked(audit_data: AuditData) -> np.ndarray:

@@ -44,6 +44,7 @@ from pruneaudit.study.lineage import (
     scoring_models_of,
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
+from pruneaudit.study.starts import check_starts, folder_of, has_new_heads, starts_are_own
 from pruneaudit.study.training import FUNCTION_PARAMETERS, OWN, SHARED
 from pruneaudit.study.user_function import SourceHash, check_takes
 
@@ -109,7 +110,7 @@ class Plan:
     files: tuple[UsersWeights, ...] = ()
     """The target's own files of weights."""
     start: UsersWeights | None = None
-    """The file of weights that all networks start from; None without one."""
+    """The user's file or folder of weights that all networks, or their base, start from; None without one."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """Returns the tasks of one action and release, in the order of models."""
@@ -167,6 +168,7 @@ def check_plugins(study: Study) -> None:
     """
     plugin_options(SOURCES, study.data.source, "data.source")
     plugin_options(MODELS, study.model, "model")
+    check_starts(study)
     for release in study.releases:
         _check_order(study, release)  # first: a step that cannot stay needs no training
         check_release(study, release)
@@ -218,17 +220,23 @@ def _check_attacks(study: Study) -> None:
             for release in study.releases  # a user's file may have zeros
         ):
             lacking = "a release with masks or with fewer channels; add one, such as compress = 'l1unstructured'"
-        elif "start_saliency" in attack.needs and study.starts_are_own:
-            lacking = (
-                f"public initial weights, but training.init = '{OWN}'; set it to '{SHARED}' or to the file of weights"
-                " that all models start from, or give the study a base"
-            )
-        elif "start_saliency" in attack.needs and study.base and study.base.head == "new":
-            lacking = (
-                "public initial weights, but base.head = 'new' gives each model a head of its own; set it to 'kept'"
-            )
+        elif "start_saliency" in attack.needs:
+            lacking = _lacking_start(study)
         if lacking:
             raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
+
+
+def _lacking_start(study: Study) -> str:
+    """Says what a study lacks for an attack that reads gradients at the public start; empty if nothing."""
+    if starts_are_own(study):
+        return (
+            f"public initial weights, but training.init = '{OWN}'; set it to '{SHARED}' or to the file of weights that"
+            " all models start from, or give the study a base"
+        )
+    if has_new_heads(study):
+        setting, mend = ("base.head = 'new'", "'kept'") if study.base else ("the model's new_head = true", "false")
+        return f"public initial weights, but {setting} gives each model a head of its own; set it to {mend}"
+    return ""
 
 
 def _check_halves(study: Study, audit_data: AuditData) -> None:
@@ -296,17 +304,18 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     in_bank = audit_data_artifact(audit_data.bank_sha256)
     shaped_by = {"public_sha256": audit_data.public_sha256} if audit_data.public_sha256 else {}
     bank = dense_config(study, in_bank, shaped_by, remembered)
-    start = UsersWeights.of_start(study.training, bank, remembered) if study.training.init_file else None
-    if study.training.init != OWN:
+    start = _users_start(study, bank, remembered)
+    if start or study.training.init != OWN:
         bank["init"] = start.artifact.identity if start else SHARED
     starts = {"start": start.artifact} if start else {}
     tasks = []
     if study.base:
-        config = base_config(study, bank, in_bank, shaped_by)
+        first = {"head": "new"} if has_new_heads(study.model_copy(update={"base": None})) else {}
+        config = base_config(study, bank | first, in_bank, shaped_by)
         artifact = model_artifacts(BASE, config, 1)[0]
         tasks.append(Task("train", BASE, 0, artifact, {"audit_data": root, **starts}, artifact.config))
-        bank |= {"init": artifact.identity} | ({"head": "new"} if study.base.head == "new" else {})
-        starts = {"start": artifact}
+        bank["init"], starts = artifact.identity, {"start": artifact}
+    bank |= {"head": "new"} if has_new_heads(study) else {}
     num_models = study.membership.num_models
     files = {DENSE: UsersWeights.of_target(study.target, bank, remembered)} if study.target else {}
     of_target = {"target": files[DENSE].artifact.identity} if files else {}
@@ -341,6 +350,14 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
             tasks += _query_tasks(query, release.name, made[release.name], held)
     added = tuple(added_baselines(asked, study))
     return Plan(study, root, tuple(tasks), sources, added, tuple(files.values()), start)
+
+
+def _users_start(study: Study, bank: Mapping[str, Any], source_hash: SourceHash) -> UsersWeights | None:
+    """Returns the user's file or folder of weights that the networks, or their base, start from; None without one."""
+    if folder_of(study.model):
+        has_new_head = has_new_heads(study.model_copy(update={"base": None}))
+        return UsersWeights.of_folder(study.model, has_new_head, bank, source_hash)
+    return UsersWeights.of_start(study.training, bank, source_hash) if study.training.init_file else None
 
 
 def _model_task(

@@ -63,7 +63,7 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
         if what not in tried:  # seeds and training settings make no difference here
             tried.add(what)
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
-    if plan.study.base and plan.study.base.head == "new" and not store.path(first_models[0].artifact).exists():
+    if first_models[0].spec.get("head") == "new" and not store.path(first_models[0].artifact).exists():
         _check_head(first_models[0], audit_data)
     for weights in plan.users_weights:
         if not store.path(weights.artifact).exists():
@@ -97,7 +97,7 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
     from pruneaudit.engine.task_context import new_model
     from pruneaudit.engine.trial import check_network
 
-    name = f"model {described['options']['target']}"
+    name = f"model {described['options'].get('target', described['name'])}"
     try:
         network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
     except UserError:
@@ -143,7 +143,8 @@ def _try_start(task: Task, audit_data: AuditData, tried: set[str]) -> None:
     from pruneaudit.engine.trial import check_differentiable
 
     network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
-    check_differentiable(network, audit_data, f"model {described['options']['target']}")
+    name = f"model {described['options'].get('target', described['name'])}"
+    check_differentiable(network, audit_data, name)
 
 
 def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[str, ...]:

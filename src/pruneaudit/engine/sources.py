@@ -15,11 +15,12 @@ from pathlib import Path
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, write_atomically
 from pruneaudit.engine.plan import Plan
-from pruneaudit.engine.target_files import FILE
+from pruneaudit.engine.target_files import OF_FILES
 from pruneaudit.study.user_function import SourceHash, working_folder_searched
 
 SOURCES_FILE = "sources.json"
-"""SHA-256 of each source by the function's name, and of each file of a target by its path; absent without any."""
+"""SHA-256 of each source by the function's name, and of each file of weights by its path; of a folder with a network
+also the architecture, as JSON text. Absent without any."""
 
 
 def keep_sources(plan: Plan, folder: Path) -> None:
@@ -33,7 +34,7 @@ def keep_sources(plan: Plan, folder: Path) -> None:
 @contextmanager
 def functions_importable(plan: Plan) -> Iterator[None]:
     """Lets user functions of a plan find modules in the working folder; does nothing without such functions."""
-    if all(name.startswith(FILE) for name in plan.sources):
+    if all(name.startswith(OF_FILES) for name in plan.sources):
         yield
         return
     with working_folder_searched():

@@ -18,12 +18,14 @@ from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.registry import nearest
 from pruneaudit.engine.store import Artifact
 from pruneaudit.external.weight_files import find_weights, structure_of
-from pruneaudit.study import DENSE, Release, Target
+from pruneaudit.models._hf_folder import folder_sha256, network_in
+from pruneaudit.study import DENSE, Plugin, Release, Target
+from pruneaudit.study.starts import folder_of
 from pruneaudit.study.training import OWN, SHARED, Training
-from pruneaudit.study.user_function import SourceHash, source_sha256
+from pruneaudit.study.user_function import FILE, FOLDER, NETWORK, SourceHash, source_sha256
 
-FILE = "file:"
-"""Stands before the path of a file in the recorded hashes, which are otherwise of functions."""
+OF_FILES = (FILE, FOLDER, NETWORK)
+"""What stands before recorded facts that are not hashes of functions."""
 IMPORT_SEMANTICS = 1
 TARGET_ID = 0
 """The model id of the target."""
@@ -44,6 +46,8 @@ class UsersWeights:
     spec: Mapping[str, Any]
     """How its network is built; see `task_context.new_model`."""
     artifact: Artifact
+    network: Plugin | None = None
+    """The network whose folder it is, as the study names it; None: it is a file."""
 
     @classmethod
     def of_target(cls, target: Target, bank: Mapping[str, Any], source_hash: SourceHash) -> UsersWeights:
@@ -90,6 +94,29 @@ class UsersWeights:
             ) from None
 
     @classmethod
+    def of_folder(
+        cls, model: Plugin, has_new_head: bool, bank: Mapping[str, Any], source_hash: SourceHash
+    ) -> UsersWeights:
+        """Returns the weights of a network's folder, which all networks start from.
+
+        Args:
+            model: a network from a folder, as the study names it.
+            has_new_head: whether the folder's head is left out.
+            bank: the configuration of the bank.
+            source_hash: hashes folders and functions.
+        """
+        folder = folder_of(model)
+        config = {
+            "kind": "weights",
+            "semantics_version": IMPORT_SEMANTICS,
+            "sha256": source_hash(FOLDER + folder, f"model '{model.name}'"),
+            "model": bank["model"],
+        }
+        config |= {"head": "new"} if has_new_head else {}
+        artifact = Artifact(f"weights-{sha256_of(config)[:8]}", config, (WEIGHTS_FILE,))
+        return cls("", folder, "", "", {"model": bank["model"]}, artifact, model)
+
+    @classmethod
     def _of(
         cls, release: str, file: tuple[str, str], key_option: str, spec: Mapping[str, Any], source_hash: SourceHash
     ) -> UsersWeights:
@@ -109,7 +136,7 @@ class UsersWeights:
     @property
     def source(self) -> tuple[str, str]:
         """Its name among hashes, and what it is, for messages."""
-        return FILE + self.file, _what(self.release)
+        return (FOLDER if self.network else FILE) + self.file, _what(self.release)
 
     @property
     def sha256(self) -> str:
@@ -134,15 +161,20 @@ def one_file(path: str) -> Path:
 
 
 def source_on_disk(name: str, what: str) -> str:
-    """Returns the SHA-256 of a user's source or file of weights, with the list of removed channels beside it.
+    """Returns the SHA-256 of a user's source, folder, or file of weights with the list of removed channels beside it.
 
     Args:
-        name: `package.module:function`, or a path after `FILE`.
+        name: `package.module:function`, a path after `FILE` or `FOLDER`, or, for the architecture in a folder instead
+            of a hash, its path after `NETWORK`.
         what: the caller, for messages.
 
     Raises:
         UserError: it cannot be found or read.
     """
+    if name.startswith(NETWORK):
+        return network_in(name.removeprefix(NETWORK))
+    if name.startswith(FOLDER):
+        return folder_sha256(name.removeprefix(FOLDER))
     if not name.startswith(FILE):
         return source_sha256(name, what)
     file = one_file(name.removeprefix(FILE))
@@ -151,13 +183,13 @@ def source_on_disk(name: str, what: str) -> str:
 
 
 def on_disk_or(recorded: SourceHash) -> SourceHash:
-    """Returns hashes from the disk; for a file that is gone, the recorded one, because the run holds its weights."""
+    """Returns hashes from the disk; for a file or folder that is gone, the recorded ones: the run holds its weights."""
 
     def source_hash(name: str, what: str) -> str:
         try:
             return source_on_disk(name, what)
         except UserError as error:
-            if not name.startswith(FILE):
+            if not name.startswith(OF_FILES):
                 raise
             try:
                 return recorded(name, what)

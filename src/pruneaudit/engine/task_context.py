@@ -213,7 +213,7 @@ def new_model(
     shape, described = audit_data.input_shape, spec["model"]
     model = build_model(described["name"], described["options"], shape, audit_data.num_classes, generator)
     if start is not None:
-        load_weights(model, start, () if keep_head else head_of(model, audit_data.num_classes))
+        load_weights(model, start, None if keep_head else head_of(model, audit_data.num_classes))
     for plugin in spec.get("prepared", ()):
         defense = DEFENSES.get(plugin["name"])
         model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))

@@ -36,6 +36,7 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
         UserError: it fails on the samples, or returns a wrong number of classes, an unclear tuple, probabilities, or
             different answers each time; the message says how to fix it.
     """
+    _check_ends(network, audit_data, name)
     few = np.arange(len(audit_data.y)) < NUM_TRIED
     x = Samples.of(audit_data, few).inputs(slice(None))  # (B, ...)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -50,6 +51,30 @@ def check_network(network: nn.Module, audit_data: AuditData, name: str) -> None:
     check_steady(ask, name)
     far = FAR * x if isinstance(x, Tensor) else x
     _check_no_probabilities(ask().float().numpy(), ask(inputs=far).float().numpy(), name)
+
+
+def _check_ends(network: nn.Module, audit_data: AuditData, name: str) -> None:
+    """Refuses texts with padding ids inside, for a network that finds the end of a text by them.
+
+    Classifiers of Transformers that read the last token (`score`: GPT-2, Llama, ...) take the last one that is no
+    padding, whatever the mask says.
+    """
+    if audit_data.lengths is None or audit_data.vocabulary is None or not hasattr(network, "score"):
+        return
+    padding = audit_data.vocabulary.padding
+    known = getattr(getattr(network, "config", None), "pad_token_id", padding)
+    if known != padding:
+        raise UserError(
+            f"{name}: finds the end of a text by padding id {known}, expected {padding}, with which the data are"
+            " padded; set config.pad_token_id to it"
+        )
+    real = np.arange(audit_data.x.shape[1]) < audit_data.lengths[:, None]  # (N, T)
+    if inside := int(((audit_data.x == padding) & real).any(axis=1).sum()):
+        raise UserError(
+            f"{name}: reads the last token that is no padding, but {inside:,} of {len(real):,} texts have the padding"
+            f" id {padding} inside; use a tokenizer with a padding token of its own, or another architecture, such"
+            " as bert"
+        )
 
 
 def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -> None:

@@ -62,6 +62,38 @@ class Model(Configured[OptionsT], ABC):
         """
         return ""
 
+    def folder(self, options: OptionsT) -> str:
+        """The user's folder that its architecture and its first weights come from; or empty."""
+        return ""
+
+    def has_new_head(self, options: OptionsT) -> bool:
+        """Whether each model draws its own head instead of the folder's."""
+        return False
+
+    def without_folder(self, options: OptionsT, network: str) -> OptionsT:
+        """The options of the same network that need the folder no more.
+
+        Args:
+            options: options with a folder.
+            network: the folder's architecture, as the model itself has read it.
+        """
+        return options
+
+    def from_folder(
+        self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int
+    ) -> tuple[torch.nn.Module, frozenset[str]]:
+        """The network with the weights of its folder, and the names of those of its tensors that are not from there.
+
+        Args:
+            options: options with a folder.
+            input_shape: as for `build`.
+            num_classes: as for `build`.
+
+        Raises:
+            UserError: the folder does not fit the data.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
         """The network; its weights are ignored, because `pruneaudit.models.build_model` draws new ones.

@@ -8,6 +8,8 @@ from typing import Any
 from pruneaudit.core.registry import registry_of
 from pruneaudit.study.lineage import inherited_compress, plugin_options
 from pruneaudit.study.releases import Release
+from pruneaudit.study.starts import start_fits_one_network
+from pruneaudit.study.starts import starts_are_own as dense_starts_are_own
 from pruneaudit.study.study import Study
 
 
@@ -29,8 +31,8 @@ def kept_by(study: Study, release: Release) -> str:
 
 def starts_are_own(study: Study, release: Release) -> bool:
     """Returns whether each network of a release began with initial weights of its own."""
-    has_other_network = release.model is not None and study.start_fits_one_network
-    return study.starts_are_own or has_other_network
+    has_other_network = release.model is not None and start_fits_one_network(study)
+    return dense_starts_are_own(study) or has_other_network
 
 
 def _choosing(study: Study, release: Release) -> Iterator[tuple[Any, Any]]:

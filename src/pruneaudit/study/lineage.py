@@ -14,7 +14,7 @@ from pruneaudit.study.audit import UNDEFENDED
 from pruneaudit.study.base import BASE
 from pruneaudit.study.chains import with_chains
 from pruneaudit.study.degrees import degree_words, method_label
-from pruneaudit.study.user_function import SourceHash, source_sha256
+from pruneaudit.study.user_function import NETWORK, SourceHash, source_sha256
 
 OWN_FILE = "your file"
 CHAINS = "chains"
@@ -41,6 +41,8 @@ def described(
 ) -> dict[str, Any]:
     """Describes a plug-in for an identity: name, all options, semantics version, fingerprint of other inputs.
 
+    For a network from a folder the architecture itself takes the folder's place.
+
     Args:
         registry: the registry of its kind.
         plugin: the plug-in, as the study names it.
@@ -49,6 +51,8 @@ def described(
     """
     options = plugin_options(registry, plugin, where)
     found = registry.get(plugin.name)
+    if registry is registry_of("model") and (folder := found.folder(options)):
+        options = found.without_folder(options, source_hash(NETWORK + folder, f"model '{plugin.name}'"))
     described = {"name": plugin.name, "options": options.model_dump(mode="json")}
     described["semantics_version"] = found.semantics_version
     function = found.function_name(options) if registry is registry_of("model") else ""

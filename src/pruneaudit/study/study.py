@@ -22,7 +22,7 @@ from pruneaudit.study.former import FORMAT, check_format
 from pruneaudit.study.plugins import Network, Plugin
 from pruneaudit.study.releases import DENSE, INIT, Name, Release
 from pruneaudit.study.target import Target
-from pruneaudit.study.training import OWN, SHARED, FineTuning, Training
+from pruneaudit.study.training import SHARED, FineTuning, Training
 
 MAX_TASKS = 1_000_000
 
@@ -151,16 +151,6 @@ class Study(Options):
         if self.base is None:
             values.pop("base", None)
         return values
-
-    @property
-    def starts_are_own(self) -> bool:
-        """Whether each dense network draws all of its initial weights."""
-        return self.base is None and self.training.init == OWN
-
-    @property
-    def start_fits_one_network(self) -> bool:
-        """Whether the common start is the weights of one network, which no other `model` can start from."""
-        return self.base is not None or bool(self.training.init_file)
 
     @property
     def has_open_holdout(self) -> bool:

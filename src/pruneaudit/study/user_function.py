@@ -53,6 +53,12 @@ UserFunction = Annotated[str, BeforeValidator(function_name_of), Field(pattern=N
 
 SourceHash: TypeAlias = Callable[[str, str], str]
 """Returns the source hash of a function, by its name, or raises: `source_sha256`, or a look-up of recorded hashes."""
+FILE = "file:"
+"""Stands before the path of a file of weights in the recorded hashes, which are otherwise of functions."""
+FOLDER = "folder:"
+"""Stands before the path of a folder with a network: the hash of its architecture and weights."""
+NETWORK = "network of folder:"
+"""Stands before the same path: the architecture itself, as JSON text. A run keeps it, and needs the folder no more."""
 _PATH_LOCK = threading.Lock()
 
 

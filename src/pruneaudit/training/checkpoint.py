@@ -95,22 +95,21 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 @torch.no_grad()
-def load_weights(model: nn.Module, path: Path, but_for: Collection[str] = ()) -> nn.Module:
+def load_weights(model: nn.Module, path: Path, new_head: Collection[str] | None = None) -> nn.Module:
     """Loads the weights of a file into `model`, which must have exactly these names and shapes.
 
     Args:
         model: the network, changed in place.
         path: the file.
-        but_for: names of tensors that keep their values, whatever the file has for them.
+        new_head: names of tensors that keep their values, as do those that the file lacks; None: load all.
 
     Raises:
         UserError: the file is unreadable or belongs to another network.
     """
     tensors = load_tensors(path)
-    if but_for:
-        own = own_tensors(model)
-        tensors = {name: value for name, value in tensors.items() if name not in but_for}
-        tensors |= {name: own[name] for name in but_for if name in own}
+    if new_head is not None:
+        kept = {name: value for name, value in tensors.items() if name not in new_head}
+        tensors = own_tensors(model) | kept
     try:
         model.load_state_dict(with_further_names(model, tensors))
     except UserError as error:

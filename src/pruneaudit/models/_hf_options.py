@@ -1,0 +1,39 @@
+"""The options of the model `hf`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pruneaudit.core.options import Options
+
+
+class HfOptions(Options):
+    """The configuration, or the folder."""
+
+    config: dict[str, Any] = Field(default={})
+    """The configuration as in config.json: `model_type`, and what differs from its defaults. From the data come
+    `num_labels`, and for texts `vocab_size`, `pad_token_id`, `max_position_embeddings`, for images `num_channels`,
+    `image_size`."""
+    folder: str = ""
+    """A folder with config.json and model.safetensors, in place of a configuration; never the name of a network on a
+    hub."""
+    new_head: bool = False
+    """With a folder: each model draws the layers after the encoder (such as `classifier`) anew. The folder's own head,
+    for other classes or for words, is left out."""
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    """How attention is computed: by torch's fused function where the architecture has it, or step by step."""
+    strict: bool = True
+    """Refuse keys of `config` that its architecture does not know. Keys in a folder's config.json are not refused."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> HfOptions:
+        if bool(self.config) == bool(self.folder):
+            got = "both" if self.folder else "neither"
+            raise ValueError(f"got {got} of config and folder, expected one, such as folder = 'base'")
+        if self.config and not isinstance(self.config.get("model_type"), str):
+            raise ValueError("config: has no 'model_type', such as 'bert'")
+        if self.new_head and not self.folder:
+            raise ValueError("new_head: all weights of a config are new; leave it out, or give a folder")
+        return self

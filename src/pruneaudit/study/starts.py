@@ -1,0 +1,60 @@
+"""Where the networks of a study start: with draws of their own, one draw for all, or the same weights."""
+
+from __future__ import annotations
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.registry import registry_of
+from pruneaudit.study.lineage import plugin_options
+from pruneaudit.study.plugins import Plugin
+from pruneaudit.study.releases import Release
+from pruneaudit.study.study import Study
+from pruneaudit.study.training import OWN
+
+
+def folder_of(model: Plugin | None) -> str:
+    """Returns the user's folder that a network and its first weights come from; empty if there is none."""
+    if model is None:
+        return ""
+    registry = registry_of("model")
+    return str(registry.get(model.name).folder(plugin_options(registry, model, "model")))
+
+
+def starts_are_own(study: Study) -> bool:
+    """Returns whether each dense network draws all of its initial weights."""
+    return study.base is None and study.training.init == OWN and not folder_of(study.model)
+
+
+def start_fits_one_network(study: Study) -> bool:
+    """Returns whether the common start is weights of one network, which no other `model` can start from."""
+    return study.base is not None or bool(study.training.init_file or folder_of(study.model))
+
+
+def has_new_heads(study: Study) -> bool:
+    """Returns whether each dense network draws its own head, and starts from common weights in all other layers."""
+    if study.base is not None:
+        return study.base.head == "new"
+    registry = registry_of("model")
+    return bool(registry.get(study.model.name).has_new_head(plugin_options(registry, study.model, "model")))
+
+
+def check_starts(study: Study) -> None:
+    """Refuses two starts for the same networks, and a folder of weights where none can start from it.
+
+    Raises:
+        UserError: there is one.
+    """
+    if (folder := folder_of(study.model)) and study.training.init != OWN:
+        raise UserError(
+            f"training.init: got '{study.training.init}' beside a model from the folder {folder}, whose weights all"
+            " networks start from; leave it out, or give the model's config instead of its folder"
+        )
+    for release in study.releases:
+        _check_release(release)
+
+
+def _check_release(release: Release) -> None:
+    if folder := folder_of(release.model):
+        raise UserError(
+            f"release '{release.name}': got a model from the folder {folder}, whose weights only the study's own model"
+            " can start from; give its config instead"
+        )
