@@ -102,6 +102,10 @@ class PassedOver(Options):
     limit: float | None = None
     against: str = ""
     """The other candidate: that raced it out, or that is better."""
+    difference: float | None = None
+    """Raced out: its figure minus that of `against`, paired."""
+    bound: float | None = None
+    """Raced out: the one-sided lower bound of that difference, above 0."""
     attack: str = ""
     detail: str = ""
     """A reason in words, such as why it could not be made."""

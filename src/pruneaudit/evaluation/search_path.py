@@ -1,0 +1,73 @@
+"""The path of a search: which candidates each rung compared, on which models, and who left it why.
+
+Figures of different rungs have different references and are never compared with each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import read_json, write_atomically
+from pruneaudit.core.options import Options, validated
+from pruneaudit.evaluation.certificate import Candidate, PassedOver
+
+FORMAT: Literal[1] = 1
+KIND: Literal["pruneaudit search"] = "pruneaudit search"
+
+
+class Rung(Options):
+    """One comparison of candidates on the same models and references."""
+
+    number: int
+    """From 0."""
+    model_ids: tuple[int, ...]
+    """The models of the rung, all from the half that searches."""
+    num_references: int
+    """References of each model in this rung."""
+    candidates: tuple[Candidate, ...]
+    """All that entered it, with their figures in this rung."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Those that left it, and why."""
+
+
+class SearchPath(Options):
+    """The rungs of a search, in order.
+
+    Example:
+        >>> from pruneaudit.evaluation.search_path import SearchPath
+        >>> SearchPath(rungs=()).rungs
+        ()
+    """
+
+    kind: Literal["pruneaudit search"] = KIND
+    format: Literal[1] = FORMAT
+    rungs: tuple[Rung, ...]
+    confirm_model_ids: tuple[int, ...] = ()
+    """The models of the half that confirms: none of them is in a rung."""
+    listed: tuple[str, ...] = ()
+    """The list that was confirmed, in its order."""
+    passed_over: tuple[PassedOver, ...] = ()
+    """Those of the last rung that are not on the list, and candidates that never entered a rung."""
+
+    def write(self, path: Path) -> Path:
+        """Writes it as JSON."""
+        return write_atomically(path, self.model_dump_json(indent=1, exclude_none=True) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> SearchPath:
+        """Reads the path of a search.
+
+        Raises:
+            UserError: it is none, or of another format.
+        """
+        try:
+            values = read_json(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not JSON"
+            raise UserError(f"{path}: cannot be read ({reason}); expected search.json of `pruneaudit choose`") from None
+        if not isinstance(values, Mapping) or values.get("kind") != KIND or values.get("format") != FORMAT:
+            raise UserError(f"{path}: expected search.json of `pruneaudit choose`, of format {FORMAT}")
+        return validated(cls, values, str(path))
