@@ -10,6 +10,7 @@ from torch import nn
 
 import pruneaudit
 from pruneaudit.core.machine import Here
+from pruneaudit.data.copies import first_equal
 from pruneaudit.data.source import RawData
 from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.collect import collect
@@ -100,7 +101,9 @@ def test_by_hand():
     eligible[:, 0] = 0
     eligible[2, 5] = eligible[2, 1] = 0
     notes: list[str] = []
-    found = with_copies_settled({"member": member, "eligible": eligible, "ids": np.arange(6)}, x, notes.append)
+    found = with_copies_settled(
+        {"member": member, "eligible": eligible, "ids": np.arange(6)}, first_equal(x), notes.append
+    )
     assert found["member"].tolist() == [
         [True, False, True, False, True, False],
         [True, True, True, True, True, True],
@@ -118,4 +121,4 @@ def test_by_hand():
 
 def test_data_without_copies_are_left_alone():
     given = {"member": np.eye(3, dtype=bool)}
-    assert with_copies_settled(given, np.arange(3.0)[:, None], pytest.fail) is given
+    assert with_copies_settled(given, np.arange(3), pytest.fail) is given

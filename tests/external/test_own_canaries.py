@@ -13,7 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.data.canaries import read_canaries
 from pruneaudit.external.asked import NetworkOptions
 from pruneaudit.external.canaries import CanaryFiles, with_canaries, write_canaries
-from pruneaudit.external.collect import whole_source
+from pruneaudit.external.sources import whole_source
 
 # n canaries, N samples
 

@@ -61,7 +61,7 @@ def make(
     """
     from pruneaudit.external.asked import NetworkOptions
     from pruneaudit.external.canaries import CanaryFiles, write_canaries
-    from pruneaudit.external.collect import whole_source
+    from pruneaudit.external.sources import whole_source
 
     files = CanaryFiles(out, train, rest)
     files.check(data, force)

@@ -30,6 +30,7 @@ from pruneaudit.data.canaries import (
 from pruneaudit.data.copies import first_equal
 from pruneaudit.data.npz import NpzOptions, read_arrays
 from pruneaudit.external.output import check_new
+from pruneaudit.external.sources import first_of
 from pruneaudit.study import Source
 
 
@@ -120,12 +121,12 @@ def with_canaries(
     canaries = read_canaries(path)
     try:
         canary_of = canary_of_rows(canaries, data.x)
-        return _joined_membership(canaries, membership, data, canary_of), _joined_data(canaries, data)
+        return _joined_membership(canaries, membership, data, canary_of), _joined_data(canaries, data, canary_of)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
+def _joined_data(canaries: Canaries, data: AuditData, canary_of: np.ndarray) -> AuditData:
     num_classes = max(data.num_classes, int(canaries.y.max()) + 1)
     if data.classes_known and num_classes > data.num_classes:
         raise UserError(
@@ -135,8 +136,10 @@ def _joined_data(canaries: Canaries, data: AuditData) -> AuditData:
     parts = {"x": canaries.x, "y": canaries.y, "holdout": none, "public": none, "canary": ~none}
     joined: dict[str, Any] = {key: np.concatenate([part, getattr(data, key)]) for key, part in parts.items()}
     names = data.classes if data.classes_known else tuple(map(str, range(num_classes)))
-    num_samples = len(joined["y"])
-    return dataclasses.replace(data, **joined, ids=np.arange(num_samples), num_classes=num_classes, classes=names)
+    num = len(canaries.y)
+    first = np.concatenate([np.arange(num), np.where(canary_of >= 0, canary_of, first_of(data) + num)])
+    joined |= {"ids": np.arange(len(first)), "copy_of": first}
+    return dataclasses.replace(data, **joined, num_classes=num_classes, classes=names)
 
 
 def _joined_membership(

@@ -15,7 +15,7 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.npz import read_samples
 from pruneaudit.external.asked import NetworkOptions
-from pruneaudit.external.collect import AS_THEY_ARE, device_samples, fed_as, whole_source
+from pruneaudit.external.collect import AS_THEY_ARE
 from pruneaudit.external.compress import Given, make_compressed
 from pruneaudit.external.compressed_model import CompressedModel
 from pruneaudit.external.filling import filled
@@ -23,6 +23,7 @@ from pruneaudit.external.method import Method, check_calibration, check_student,
 from pruneaudit.external.networks import maker_of
 from pruneaudit.external.onnx_check import NUM_INPUTS
 from pruneaudit.external.onnx_file import OnnxFacts
+from pruneaudit.external.sources import device_samples, fed_as, whole_source
 from pruneaudit.external.tuning import NO_LABEL, FineTuning
 from pruneaudit.external.weight_files import find_weights, structure_of
 from pruneaudit.study.user_function import working_folder_searched

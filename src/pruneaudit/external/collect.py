@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +23,6 @@ from pruneaudit.attacks import ATTACKS
 from pruneaudit.attacks.primary import MANY_FLOORED
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.machine import HERE, Machine
-from pruneaudit.core.options import validated
-from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.features import input_features
 from pruneaudit.data.source import RawData
@@ -36,15 +34,12 @@ from pruneaudit.external.canaries import with_canaries
 from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
+from pruneaudit.external.sources import device_samples, fed_as, first_of, whole_source
 from pruneaudit.external.weight_files import find_weights
 from pruneaudit.models.factory import check_function_name
 from pruneaudit.signals.derived import answer_digest
 from pruneaudit.signals.signals import Signals
-from pruneaudit.study import Source
 from pruneaudit.study.parts import MIN_HOLDOUT
-
-if TYPE_CHECKING:
-    from pruneaudit.training.samples import Samples
 
 ONE_SIDED_TOLD = 0.05
 """A larger fraction of samples without IN or without OUT models gives a note; independent coins leave 2^(1 - M)."""
@@ -123,13 +118,16 @@ def collect(
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
     audit_data = whole_source(data, options, runtime.data_folder)
     if queries.count > 1 and audit_data.kind == "table":
-        raise UserError(f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped")
+        raise UserError(
+            f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped, and tokens of"
+            " texts dropped"
+        )
     given = membership_of(membership, files, len(audit_data.y))
     if canaries is not None:
         given, audit_data = with_canaries(given, audit_data, Path(canaries))
     frame = _frame(given, audit_data)
     _check_has_out_models(frame, files)
-    frame = _frame(with_copies_settled(given, audit_data.x, notes.setdefault), audit_data)
+    frame = _frame(with_copies_settled(given, first_of(audit_data), notes.setdefault), audit_data)
     if left_out := unknown_words(frame):
         notes.setdefault(left_out)
     _tell_one_sided(frame, notes.setdefault)
@@ -174,53 +172,6 @@ def collect(
     tell_implausible(signals, notes.setdefault)
     _tell_floored(signals, notes.setdefault)
     return Collected(signals, fed_as(audit_data, options), tuple(notes))
-
-
-def whole_source(data: str | RawData, options: NetworkOptions, data_root: Path | None) -> AuditData:
-    """All samples of a source in its order, with the requested normalisation.
-
-    Args:
-        data: a source such as "cifar10" or "npz:FILE", or `RawData`.
-        options: the user's `mean` and `std`.
-        data_root: folder of data sets.
-
-    Raises:
-        UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
-    """
-    name = "data"
-    if isinstance(data, RawData):
-        raw = data
-    else:
-        source = validated(Source, data, "data")
-        plugin, name = SOURCES.get(source.name), source.name
-        read = plugin.load(validated(plugin.Options, source.options, f"data '{source.name}'"), data_root)
-        rows = np.arange(len(read.y))
-        raw = read.taken(rows, np.zeros(len(rows), dtype=bool))
-    if options.is_normalised_by_user and raw.lengths is None:
-        width, given = raw.x.shape[1], (options.mean, options.std)
-        centre, spread = (tuple(v) * (width if len(v) == 1 else 1) if v is not None else None for v in given)
-        raw = dataclasses.replace(raw, mean=centre, std=spread)
-    num_samples, none = len(raw.y), np.zeros(len(raw.y), dtype=bool)
-    ids = np.arange(num_samples)
-    whole = AuditData(name, raw.x, raw.y, ids, none, none, none, len(raw.classes), raw.classes, raw.mean, raw.std)
-    whole = dataclasses.replace(whole, classes_known=raw.classes_known)
-    return dataclasses.replace(whole, lengths=raw.lengths, vocabulary=raw.vocabulary, tokenizer=raw.tokenizer)
-
-
-def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
-    """Describes how the samples of a source are fed to networks: source, mean and std.
-
-    Args:
-        audit_data: from `whole_source`.
-        options: the user's options.
-    """
-    if audit_data.kind == "tokens":
-        return f"token ids of {audit_data.name}, with a mask from their lengths"
-    if audit_data.mean is None or audit_data.std is None:
-        return f"floats of {audit_data.name}, unchanged"
-    mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (audit_data.mean, audit_data.std))
-    why = "as given" if options.is_normalised_by_user else f"assumed for {audit_data.name}; others: --mean, --std"
-    return f"(x / 255 - mean) / std with mean {mean} and std {std} ({why})"
 
 
 def _frame(membership: Mapping[str, np.ndarray], audit_data: AuditData) -> Signals:
@@ -277,21 +228,6 @@ def _tell_floored(signals: Signals, warn: Callable[[str], None]) -> None:
             f"the networks return probabilities, and {share:.1%} of those of the labels round to 0 or 1; to lose"
             " nothing, return the logits (the input of the softmax)"
         )
-
-
-def device_samples(audit_data: AuditData, device: str) -> Samples:
-    """All samples of audit data on a device.
-
-    Raises:
-        UserError: the device cannot be used.
-    """
-    from pruneaudit.training.samples import Samples
-
-    try:
-        return Samples.of(audit_data, np.ones(len(audit_data.y), dtype=bool), device)
-    except (RuntimeError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"device: '{device}' cannot be used ({reason}); use cpu, or cuda if there is a GPU") from None
 
 
 def _check_form(answers: Mapping[str, np.ndarray], earlier: Mapping[str, np.ndarray], name: str) -> None:

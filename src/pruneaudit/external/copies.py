@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.copies import first_equal
 
 
 def with_copies_settled(
-    membership: Mapping[str, np.ndarray], x: np.ndarray, warn: Callable[[str], None]
+    membership: Mapping[str, np.ndarray], first: np.ndarray, warn: Callable[[str], None]
 ) -> Mapping[str, np.ndarray]:
     """The membership by x instead of by row: copies share it, and one of each is scored if all rows agree.
 
@@ -25,7 +24,7 @@ def with_copies_settled(
 
     Args:
         membership: `member` and, if given, `eligible` (M, N), bool or 0 and 1; and other keys of `Signals`.
-        x: (N, ...), as the source has it.
+        first: (N,) int, for each sample the index of the first one that is equal, or its own.
         warn: called with the number of copies, and of what is left out.
 
     Raises:
@@ -34,7 +33,7 @@ def with_copies_settled(
     Returns:
         The same membership if no two samples are equal; else with new `member` and `eligible`, and with `copy`.
     """
-    first = _first_of_ordinary(x, membership)  # (N,)
+    first = _first_of_ordinary(first, membership)  # (N,)
     size = np.bincount(first, minlength=len(first))[first]  # (N,)
     rows = np.flatnonzero(size > 1)  # the samples that have copies
     if not rows.size:
@@ -62,10 +61,9 @@ def with_copies_settled(
     return {**membership, "member": member, "eligible": eligible, "copy": copy}
 
 
-def _first_of_ordinary(x: np.ndarray, membership: Mapping[str, np.ndarray]) -> np.ndarray:
-    """`first_equal` (N,) among the samples that are no placebo rows; a placebo row is its own first."""
+def _first_of_ordinary(first: np.ndarray, membership: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first equal sample (N,) among those that are no placebo rows; a placebo row is its own first."""
     placebo = membership.get("placebo")
-    first = first_equal(x)
     if placebo is None or not placebo.any():
         return first
     is_placebo = placebo != 0
@@ -80,7 +78,8 @@ def _first_of_ordinary(x: np.ndarray, membership: Mapping[str, np.ndarray]) -> n
         )
     rows = np.flatnonzero(~is_placebo)
     alone = np.arange(len(first))
-    alone[rows] = rows[first_equal(x[rows])]
+    _, begins, group = np.unique(first[rows], return_index=True, return_inverse=True)
+    alone[rows] = rows[begins[group]]
     return alone
 
 

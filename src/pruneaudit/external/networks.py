@@ -15,6 +15,7 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.data.inputs import answered, described, num_in
 from pruneaudit.data.kinds import TokenShape
 from pruneaudit.external.asked import Queries
+from pruneaudit.external.texts import check_takes_texts
 from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
 from pruneaudit.models.factory import call_of, user_function
@@ -219,6 +220,7 @@ def _called(action: Callable[[], Any], what: str) -> Any:
 
 def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_be_more: bool) -> None:
     """Predicts a few samples twice, to check the number of classes and that answers do not change."""
+    check_takes_texts(network, samples, name)
     x = samples.inputs(slice(0, TRIED))  # (B, ...)
 
     def ask() -> Any:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,13 +66,30 @@ def input_embedding(model: nn.Module, samples: Samples) -> nn.Module:
     Raises:
         UserError: there is none, such as in a network that computes one-hot vectors.
     """
+    x = samples.inputs(slice(0, 1))
+    assert not isinstance(x, Tensor)
+    found = embedding_of(model, x)
+    if found is None:
+        raise UserError(
+            "sensitivity: no nn.Embedding of the network gets the token ids, and noise on texts goes on its output;"
+            " give the network a method get_input_embeddings that returns the layer, or leave attack 'samia' out"
+        )
+    return found
+
+
+def embedding_of(model: nn.Module, x: Mapping[str, Tensor]) -> nn.Embedding | None:
+    """Returns the embedding that gets the token ids of a batch, or None.
+
+    Args:
+        model: the network, on the batch's device.
+        x: texts that the network takes.
+    """
     named = getattr(model, "get_input_embeddings", None)
     if callable(named) and isinstance(found := named(), nn.Embedding):
         return found
-    x, seen = samples.inputs(slice(0, 1)), list[nn.Module]()
-    assert not isinstance(x, Tensor)
+    seen = list[nn.Embedding]()
 
-    def looks(layer: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+    def looks(layer: nn.Embedding) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def look(_: nn.Module, args: tuple[Any, ...]) -> None:
             if args and args[0].shape == x[IDS].shape and torch.equal(args[0].long(), x[IDS]):
                 seen.append(layer)
@@ -83,13 +100,8 @@ def input_embedding(model: nn.Module, samples: Samples) -> nn.Module:
     handles = [layer.register_forward_pre_hook(looks(layer)) for layer in tables]
     try:
         with evaluating(model), torch.no_grad():
-            answered(model, x)
+            answered(model, dict(x))
     finally:
         for handle in handles:
             handle.remove()
-    if not seen:
-        raise UserError(
-            "sensitivity: no nn.Embedding of the network gets the token ids, and noise on texts goes on its output;"
-            " give the network a method get_input_embeddings that returns the layer, or leave attack 'samia' out"
-        )
-    return seen[0]
+    return seen[0] if seen else None
