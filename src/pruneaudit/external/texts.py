@@ -41,7 +41,7 @@ def check_takes_texts(network: nn.Module, samples: Samples, name: str) -> None:
     num_ids, highest = _num_ids(network, samples.stored.shape[1]), int(samples.stored.max())
     if num_ids is not None and highest >= num_ids:
         raise UserError(
-            f"{name}: got token ids up to {highest:,}, expected 0..{num_ids - 1:,}, those of the network's table; encode"
+            f"{name}: got token ids up to {highest:,}, expected 0..{num_ids - 1:,}, the ids of the network; encode"
             " the texts with the tokenizer that it was trained with"
         )
     longest = int(samples.lengths.argmax())
