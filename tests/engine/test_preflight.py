@@ -80,6 +80,29 @@ def test_privacy_from_weights_with_batch_norm_is_refused(tmp_path: Path) -> None
         checked_before(study(whole, {**then, "compress": "iterative:rounds=2"}), tmp_path)
 
 
+def test_positions_without_a_batch_are_refused_under_dp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("opacus")
+    code = """
+import torch
+from torch import nn
+class Rows(nn.Module):
+    def __init__(self, shape, classes, each):
+        super().__init__()
+        self.positions, self.head, self.each = nn.Embedding(shape[1], shape[2]), nn.Linear(shape[2], classes), each
+    def forward(self, x):
+        places = torch.arange(x.shape[2])[None]
+        return self.head((x[:, 0] + self.positions(places.expand(len(x), -1) if self.each else places)).tanh().mean(1))
+def once(input_shape, num_classes): return Rows(input_shape, num_classes, False)
+def each(input_shape, num_classes): return Rows(input_shape, num_classes, True)
+"""
+    (tmp_path / "rows_network.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    private = {"name": "private", "parent": "init", "defense": DP}
+    checked_before(study(private, model="rows_network:each"), tmp_path)
+    with pytest.raises(UserError, match=r"^release 'private': defense 'dp': .*'positions\.weight' has 1 .*expand"):
+        checked_before(study(private, model="rows_network:once"), tmp_path)
+
+
 def test_what_can_be_done_passes_and_draws_nothing(tmp_path: Path) -> None:
     asked = load_recipe("demo", ["data.source='digits'", "data.num_samples=300", "data.num_holdout=20"])
     before = torch.get_rng_state()

@@ -5,19 +5,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from pruneaudit.compression.mask import Masks
-from pruneaudit.core.errors import UserError
-from pruneaudit.data.inputs import Inputs
+from pruneaudit.data.inputs import Inputs, answered
 from pruneaudit.defenses._dp_accounting import Account
+from pruneaudit.defenses._dp_check import GradientCheck
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 
 
@@ -46,12 +48,39 @@ class PoissonSampling:
             yield (draws < self.sample_rate).nonzero()[:, 0]
 
 
+def embedding_gradients(layer: nn.Embedding, inputs: list[Tensor], slopes: Tensor) -> dict[Tensor, Tensor]:
+    """Each sample's gradient of an embedding's table.
+
+    Args:
+        layer: the embedding, of V vectors (D,).
+        inputs: ids (B, ...), alone in a list.
+        slopes: the loss's slopes towards the outputs (B, ..., D).
+
+    Returns:
+        (B, V, D) by the table; zero for the vector of the padding, as without DP-SGD.
+    """
+    ids = inputs[0].flatten(1) if inputs[0].ndim > 1 else inputs[0][:, None]  # (B, T)
+    if not layer.weight.requires_grad:
+        return {}
+    slopes = slopes.reshape(*ids.shape, layer.embedding_dim)  # (B, T, D)
+    if layer.padding_idx is not None:
+        slopes = slopes.masked_fill((ids == layer.padding_idx)[..., None], 0)
+    gradients = slopes.new_zeros(len(ids), *layer.weight.shape)
+    return {layer.weight: gradients.scatter_add_(1, ids[..., None].expand(slopes.shape), slopes)}
+
+
 class PerSample(GradSampleModule):
     """Computes each sample's gradient for every weight, whatever the memory format of the network.
 
     Opacus (1.6) assumes that inputs of convolutions lie in memory in the order batch, channel, row, column. For
-    channels-last inputs it computes wrong gradients, and reads beyond their end.
+    channels-last inputs it computes wrong gradients, and reads beyond their end. For embeddings it trains the padding's
+    vector, and fails on empty batches; `embedding_gradients` does not.
     """
+
+    GRAD_SAMPLERS: ClassVar[dict[type[nn.Module], Any]] = {
+        **GradSampleModule.GRAD_SAMPLERS,
+        nn.Embedding: embedding_gradients,
+    }
 
     def capture_activations_hook(self, module: nn.Module, forward_input: Any, _forward_output: Tensor) -> None:
         """Records the inputs of a layer, in that order."""
@@ -65,6 +94,35 @@ def _in_order(x: Tensor) -> Tensor:
     """
     is_last = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return x if x.is_contiguous() and not is_last else x.detach().clone(memory_format=torch.contiguous_format)
+
+
+def per_sample(model: nn.Module) -> PerSample:
+    """Adds hooks to a network's layers, which compute each sample's gradient in a backward pass."""
+    # Ids have no gradient, so PyTorch warns about backward hooks on embeddings; those of their tables are right.
+    warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+    return PerSample(model)
+
+
+def _with_slopes(x: Inputs) -> Inputs:
+    """The batch with gradients, without which PyTorch warns about backward hooks on the first layer; ids have none."""
+    return x.detach().requires_grad_() if isinstance(x, Tensor) else x
+
+
+def try_batch(model: nn.Module, x: Inputs, y: Tensor) -> None:
+    """Computes each sample's gradient for every parameter of a prepared network, once.
+
+    Raises:
+        UserError: a parameter lacks them.
+    """
+    check = GradientCheck({name: weight for name, weight in model.named_parameters() if weight.requires_grad})
+    wrapped = per_sample(model)
+    try:
+        loss = cross_entropy(answered(model, _with_slopes(x)), y)
+        check.before_backward(len(y))
+        loss.backward()
+        check.after_backward(len(y))
+    finally:
+        wrapped.to_standard_module()
 
 
 class PrivateSteps(Hook):
@@ -103,6 +161,8 @@ class PrivateSteps(Hook):
         self._known_removed: list[tuple[Tensor, Tensor]] = []
         self._removed: list[tuple[Tensor, Tensor]] = []  # of this step: weights, and where they are removed
         self._per_sample: PerSample | None = None
+        self._check = GradientCheck(self._parameters)
+        self._num_samples = 0  # in this batch
 
     def spent(self) -> dict[str, Any]:
         """The epsilon spent and the settings behind it, as JSON data; an infinite epsilon is None."""
@@ -121,7 +181,7 @@ class PrivateSteps(Hook):
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sampler: Sampler
     ) -> tuple[nn.Module, torch.optim.Optimizer, Sampler]:
         """The same model, now with gradients of single samples, and an optimizer that clips them."""
-        self._per_sample = PerSample(model)
+        self._per_sample = per_sample(model)
         private = DPOptimizer(
             optimizer,
             noise_multiplier=self._noise_multiplier,
@@ -133,19 +193,18 @@ class PrivateSteps(Hook):
         return model, private, self._sampling
 
     def batch(self, state: TrainingState, x: Inputs, y: Tensor) -> tuple[Inputs, Tensor]:
-        """Requests gradients of the inputs: without them PyTorch warns about backward hooks on the first layer."""
-        if not isinstance(x, Tensor):  # the first layer of texts is a table, whose inputs have no gradient
-            return x, y
-        return x.detach().requires_grad_(), y
+        """Requests gradients of the inputs."""
+        return _with_slopes(x), y
+
+    def loss(self, state: TrainingState, logits: Tensor, y: Tensor, loss: Tensor) -> Tensor:
+        """Counts the samples of the batch; the loss stays."""
+        self._num_samples = len(y)
+        self._check.before_backward(self._num_samples)
+        return loss
 
     def after_backward(self, state: TrainingState) -> None:
         """Zeroes removed weights in each sample's gradient, before its norm is computed."""
-        for name, parameter in self._parameters.items():
-            if parameter.grad_sample is None:  # type: ignore[attr-defined]
-                raise UserError(
-                    f"defense 'dp': parameter '{name}' does not affect the network's output, expected every trained "
-                    "parameter to do so; remove it, or set its requires_grad to False"
-                )
+        self._check.after_backward(self._num_samples)
         self._removed = [(weight, gone & (weight == 0)) for weight, gone in self._masked()]
         for weight, gone in self._removed:
             weight.grad_sample.masked_fill_(gone, 0)  # type: ignore[attr-defined]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pruneaudit.compression.mask import Masks
+    from pruneaudit.data.inputs import Inputs
     from pruneaudit.study import Training
     from pruneaudit.training.hooks import Hook
     from pruneaudit.training.samples import Samples
@@ -77,6 +78,18 @@ class Defense(Configured[OptionsT]):
         must not depend on weights.
         """
         return model
+
+    def try_batch(self, model: nn.Module, x: Inputs, y: torch.Tensor) -> None:
+        """Checks on one batch, before any training, that this defence can train a network; default: no check.
+
+        Args:
+            model: the network, prepared and on the CPU; it is not used afterwards.
+            x: B samples.
+            y: their labels (B,).
+
+        Raises:
+            UserError: it cannot; the message says how to change the network.
+        """
 
     def hooks(self, model: nn.Module, options: OptionsT, context: DefenseContext) -> tuple[Hook, ...]:
         """The training hooks, in calling order; they are called after the hooks of the pruning."""

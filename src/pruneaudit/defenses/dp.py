@@ -20,6 +20,9 @@ into epsilon at `delta`, for the presence or absence of one member.
   its fine-tuning has as many steps as the whole training before. It keeps BatchNorm, and from the second epoch on
   trains in evaluation mode. Here an epoch has n / batch_size steps, and the optimizer is the study's.
 - The accountant ignores that n, and settings tuned on the members, reveal something too.
+- Opacus reports no error where a parameter lacks the gradient of some sample: positions that are looked up once for the
+  whole batch, a table that is read without a call of its layer. The first batch is checked, and such a network is
+  refused (`_dp_check.py`).
 - The gradients of all samples of a batch are held at once: memory grows as batch size x parameters.
 """
 
@@ -36,8 +39,10 @@ from pruneaudit.core.options import Options
 from pruneaudit.defenses.defense import Defense, DefenseContext
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
+    from pruneaudit.data.inputs import Inputs
     from pruneaudit.study import Training
     from pruneaudit.training.hooks import Hook
 
@@ -98,6 +103,16 @@ class Dp(Defense[DpOptions]):
         from pruneaudit.defenses._dp_network import prepare
 
         return prepare(model)
+
+    def try_batch(self, model: nn.Module, x: Inputs, y: torch.Tensor) -> None:
+        """Computes the gradient of each sample.
+
+        Raises:
+            UserError: a parameter lacks them; see `_dp_check`.
+        """
+        from pruneaudit.defenses._dp_sgd import try_batch
+
+        try_batch(model, x, y)
 
     def hooks(self, model: nn.Module, options: DpOptions, context: DefenseContext) -> tuple[Hook, ...]:
         """The hook that makes every step private, and keeps account.

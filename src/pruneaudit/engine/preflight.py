@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHAPES_THE_NETWORK = ("model", "prepared", "defense", "inherited", "pruner", "sparsity", "compress")
 """The settings of a release that the check covers; training is not covered."""
+NUM_TRIED = 8
+"""Number of samples to try a defence on."""
 
 
 def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...]:
@@ -160,6 +162,7 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
             model = made(task)
             if "parent" in task.inputs:
                 _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
+            _try_defense(task, made(task), audit_data)
             if steps_of(task.spec):
                 parent = makers[task.inputs["parent"].folder] if "parent" in task.inputs else None
                 has_early = parent is not None and keeps_early(parent.spec)
@@ -179,6 +182,19 @@ def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
             f"defense '{task.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
             f" parent without it; give the release parent = '{INIT}', or a parent trained with the same defense"
         )
+
+
+def _try_defense(task: Task, model: nn.Module, audit_data: AuditData) -> None:
+    """Tries a network of the user with the release's defence; networks of the package need no check."""
+    described = task.spec.get("defense")
+    if not described or not MODELS.get(task.spec["model"]["name"]).draws_own_weights:
+        return
+    import torch
+
+    from pruneaudit.training.samples import Samples
+
+    samples = Samples.of(audit_data, np.arange(len(audit_data.y)) < NUM_TRIED)
+    DEFENSES.get(described["name"]).try_batch(model, *samples.batch(torch.arange(len(samples))))
 
 
 def _try_steps(
