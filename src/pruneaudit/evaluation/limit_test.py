@@ -1,13 +1,16 @@
 """Tests of one figure against its limit: a one-sided p-value and a one-sided bound.
 
 The hypothesis is that the limit is broken: leakage of at least the limit, or accuracy of at most the limit. A small
-p-value is evidence that the limit is kept. The t form takes standard error and degrees of freedom from `two_way`, over
-samples and models. With one victim the error is that over samples.
+p-value is evidence that the limit is kept. Bounds follow the same rule: a p-value is at most alpha exactly where the
+bound keeps the limit.
 
-Within three standard errors of a bound of (0, 1) the distribution is skewed, and the t form claims too much. There the
-larger of two p-values counts: that of the t form, and that of the percentile of joint replicates
-(`envelope.joint_replicates`). Bounds follow the same rule, so a p-value is at most alpha exactly where the bound keeps
-the limit.
+Several victims: standard error and degrees of freedom are those of `two_way`, over samples and models. The larger of
+two p-values counts, of the t form and of the t form on the logit scale. Rates such as a TPR at 1% FPR have an error
+that grows with them, so a TPR that is low by chance comes with an error that is too small. The t form alone rejects a
+limit that is the truth in up to 13% of banks, the percentile of replicates in up to 18% (`docs/statistics.md`).
+
+One victim: the error over its samples alone, in the t form (which is a normal one). Within three standard errors of a
+bound of (0, 1) the percentile of the replicates counts if it is larger.
 """
 
 # V victims, N samples, B replicates
@@ -25,15 +28,14 @@ from pydantic import Field
 from pruneaudit.core import seeds
 from pruneaudit.core.options import Options
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.evaluation.envelope import joint_replicates
 from pruneaudit.evaluation.limits import ACCURACY
+from pruneaudit.evaluation.measure import NUM_RESAMPLES
 from pruneaudit.metrics import Measurement, Replicated, mean_of
 from pruneaudit.metrics.arrays import Floats
 
 NEAR = 3.0
 """A value within this many standard errors of a bound of (0, 1) is near it."""
-NUM_JOINT, NUM_WEIGHTS = 1000, 200
-T, PERCENTILE, EXACT, UNKNOWN = "t", "t and percentile", "exact", "none"
+T, LOGIT, PERCENTILE, EXACT, UNKNOWN = "normal", "t and logit", "normal and percentile", "exact", "none"
 """Methods of a p-value."""
 
 
@@ -59,7 +61,7 @@ class LimitTest(Options):
     bound: float | None = None
     """The one-sided bound at alpha: upper for leakage, lower for accuracy."""
     method: str = UNKNOWN
-    """How p-value and bound were computed: t, t and percentile, exact, or none."""
+    """How: t and logit (several victims), normal, normal and percentile (one victim), exact, or none."""
     suppressed: str = ""
     """Why there is no value."""
 
@@ -114,7 +116,7 @@ def answer(question: Question, found: Measurement) -> LimitTest:
     upper = question.figure != ACCURACY
     # Everything below is about a figure with an upper limit; a lower one is mirrored.
     value = estimate.value if upper else 1 - estimate.value
-    limit = question.limit if upper or question.limit is None else 1 - question.limit
+    limit = 0.5 if question.limit is None else question.limit if upper else 1 - question.limit
     shown = _shown(value, estimate.std_error, estimate.freedom, limit, question, found)
     bound = min(max(shown.bound, 0.0), 1.0)
     return LimitTest(
@@ -125,7 +127,7 @@ def answer(question: Question, found: Measurement) -> LimitTest:
         value=estimate.value,
         error=estimate.std_error,
         freedom=estimate.freedom if math.isfinite(estimate.freedom) else None,
-        p_value=None if limit is None else shown.p_value,
+        p_value=None if question.limit is None else shown.p_value,
         bound=bound if upper else 1 - bound,
         method=shown.method,
     )
@@ -143,40 +145,45 @@ def unanswered(question: Question, why: str) -> LimitTest:
     )
 
 
-def p_below(value: float, error: float, freedom: float, limit: float) -> float:
-    """The one-sided p-value of "the true value is at least `limit`", by the t form.
-
-    Args:
-        value: the estimate.
-        error: its standard error, above 0.
-        freedom: its degrees of freedom; infinite for a normal distribution.
-        limit: the upper limit.
-    """
-    return float(scipy.stats.t.cdf((value - limit) / error, freedom))
-
-
-def upper_bound(value: float, error: float, freedom: float, alpha: float) -> float:
-    """The one-sided upper bound at `alpha`, by the t form; arguments as in `p_below`."""
-    return float(value + scipy.stats.t.ppf(1 - alpha, freedom) * error)
-
-
-def _shown(
-    value: float, error: float, freedom: float, limit: float | None, question: Question, found: Measurement
-) -> _Shown:
+def _shown(value: float, error: float, freedom: float, limit: float, question: Question, found: Measurement) -> _Shown:
     """P-value of "at least `limit`" and upper bound of a value in [0, 1]."""
-    asked = 1.0 if limit is None else limit
     if error == 0:
-        return _without_spread(value, asked, question)
-    p_value, bound = p_below(value, error, freedom, asked), upper_bound(value, error, freedom, question.alpha)
+        return _without_spread(value, limit, question)
+    shown = _by_t(value, error, freedom, limit, question.alpha)
+    num_victims = int(np.count_nonzero(~np.isnan(found.values)))
+    if num_victims > 1:
+        return _larger(shown, _by_logit(value, error, freedom, limit, question.alpha), LOGIT)
     if NEAR * error < value < 1 - NEAR * error:
-        return _Shown(p_value, bound, T)
-    draws = np.sort(_draws(found, question.seed))[::-1]  # (B,) of the figure itself
-    if question.figure == ACCURACY:
-        draws = (1 - draws)[::-1]
+        return shown
+    return _larger(shown, _by_percentile(found, limit, question), PERCENTILE)
+
+
+def _larger(first: _Shown, second: _Shown, method: str) -> _Shown:
+    """The more cautious of two."""
+    return _Shown(max(first.p_value, second.p_value), max(first.bound, second.bound), method)
+
+
+def _by_t(value: float, error: float, freedom: float, limit: float, alpha: float) -> _Shown:
+    p_value = float(scipy.stats.t.cdf((value - limit) / error, freedom))
+    return _Shown(p_value, float(value + scipy.stats.t.ppf(1 - alpha, freedom) * error), T)
+
+
+def _by_logit(value: float, error: float, freedom: float, limit: float, alpha: float) -> _Shown:
+    """The t form on the logit scale, with the error of the first order (the delta method)."""
+    inside = min(max(value, error), max(1 - error, 0.5))  # next to 0 or 1 the scale has no end
+    scaled, middle = error / (inside * (1 - inside)), float(scipy.special.logit(inside))
+    found = _by_t(middle, scaled, freedom, float(scipy.special.logit(limit)), alpha)
+    return _Shown(found.p_value, float(scipy.special.expit(found.bound)), LOGIT)
+
+
+def _by_percentile(found: Measurement, limit: float, question: Question) -> _Shown:
+    """The share of one victim's replicates above the limit, and their percentile."""
+    draws = _replicates(found, question.seed)  # (B,)
+    draws = np.sort(draws if question.figure != ACCURACY else 1 - draws)[::-1]
     # At most this many draws lie above the bound, so that the share above it is at most alpha.
     most = max(math.floor(question.alpha * (len(draws) + 1)) - 1, 0)
-    share = (1 + int(np.count_nonzero(draws > asked))) / (len(draws) + 1)
-    return _Shown(max(p_value, share), max(bound, float(draws[most])), PERCENTILE)
+    share = (1 + int(np.count_nonzero(draws > limit))) / (len(draws) + 1)
+    return _Shown(share, float(draws[most]), PERCENTILE)
 
 
 def _without_spread(value: float, limit: float, question: Question) -> _Shown:
@@ -187,14 +194,12 @@ def _without_spread(value: float, limit: float, question: Question) -> _Shown:
     return _Shown(float(value >= limit), value, EXACT)
 
 
-def _draws(found: Measurement, seed: int) -> Floats:
-    """Replicates of the mean over victims (B,), over the draw of samples and of models."""
-    generator = numpy_generator(seed, seeds.CERTIFICATE)
-    present = ~np.isnan(found.values)
+def _replicates(found: Measurement, seed: int) -> Floats:
+    """Replicates (B,) of the one victim that has a value, over the draw of samples."""
+    victim = int(np.flatnonzero(~np.isnan(found.values))[0])
     if isinstance(found, Replicated):
-        replicates = found.replicates[:, present]
-    else:  # to first order; the influence values of a victim sum to 0
-        weights = generator.standard_exponential((NUM_WEIGHTS, found.influence.shape[1])) - 1  # (B, N)
-        replicates = found.values[present] + weights @ found.influence[present].T  # (B, V)
-    values = found.values[present][:, None]  # (V, 1)
-    return joint_replicates(values, replicates[:, :, None], NUM_JOINT, generator)[:, 0]
+        return found.replicates[:, victim]
+    # To first order; the influence values of a victim sum to 0.
+    generator = numpy_generator(seed, seeds.CERTIFICATE)
+    weights = generator.standard_exponential((NUM_RESAMPLES, found.influence.shape[1])) - 1  # (B, N)
+    return np.asarray(found.values[victim] + weights @ found.influence[victim])
