@@ -25,7 +25,7 @@ class Prefixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, P, D) to (B, P + 1, D)."""
-        token = self.class_token.expand(len(x), -1, -1)
+        token = self.class_token.expand(x.shape[0], -1, -1)
         return torch.cat([token, x], dim=1) + self.positions
 
 
