@@ -122,7 +122,7 @@ def float_graph(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = tor
         dtype: type of the inputs.
 
     Raises:
-        UserError: torch cannot write this network as ONNX.
+        UserError: torch cannot write this network as ONNX, or only for one number of samples.
     """
     import onnx
     from onnxscript import optimizer
@@ -151,6 +151,11 @@ def float_graph(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = tor
         handle.remove()
     names = {weight.name for weight in weights}
     own = [each for each in proto.graph.input if each.name not in names]
+    if not all(each.type.tensor_type.shape.dim[0].dim_param for each in own):
+        raise UserError(
+            f"onnx: tracing fixed the number of samples at {_NUM_TRACED}, expected a network for any number; write"
+            " x.shape[0] for len(x) in its forward, or use format torch or safetensors"
+        )
     del proto.graph.input[:]
     proto.graph.input.extend(own)
     proto.graph.initializer.extend(weights)
