@@ -10,6 +10,7 @@ from torch import nn
 import pruneaudit
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.core.errors import UserError
+from pruneaudit.models._attention import EncoderBlock
 
 # N samples
 
@@ -17,6 +18,23 @@ from pruneaudit.core.errors import UserError
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
+
+
+class Columns(nn.Module):
+    """A block of a transformer over the columns of a table."""
+
+    def __init__(self):
+        super().__init__()
+        self.columns = nn.Linear(1, 8)
+        self.block, self.head = EncoderBlock(8, heads=2, hidden=12), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.block(self.columns(x[:, :, None])).mean(1))
+
+
+def attentive():
+    torch.manual_seed(0)
+    return Columns().eval()
 
 
 @pytest.fixture
@@ -125,11 +143,12 @@ def test_every_compressor_that_looks_at_samples_runs_on_a_users_network(x):
         given = (x, y) if compressor.needs_labels(options) else x
         trains = compressor.works_in_training(options)
         tuning = pruneaudit.FineTuning((x, y), epochs=1) if trains else None
-        made = pruneaudit.compress(network(), name, finetuning=tuning, example=(4,), calibration=given, **degree)
+        build = network if compressor.record not in ("heads", "units") else attentive
+        made = pruneaudit.compress(build(), name, finetuning=tuning, example=(4,), calibration=given, **degree)
         assert made.summary["calibration"] == {name: min(40, compressor.num_samples(options) or 40)}
         if compressor.needs_labels(options):
             with pytest.raises(UserError, match="expected a pair"):
-                pruneaudit.compress(network(), name, finetuning=tuning, calibration=x, **degree)
+                pruneaudit.compress(build(), name, finetuning=tuning, calibration=x, **degree)
         ran.append(name)
     assert {"static8", "gptq", "snip", "wanda"} <= set(ran), ran
 

@@ -87,7 +87,10 @@ IN_TRAINING = (
 )
 BY_CHANNEL = ("l1structured", "l2structured", "slim")
 BY_SAMPLES = ("obc", "snip", "sparsegpt", "wanda")
-NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL, *BY_SAMPLES)} - {"static"}
+OF_TRANSFORMERS = ("heads", "ffn")
+NEEDS_MORE = {method.partition(":")[0] for method in (*IN_TRAINING, *BY_CHANNEL, *BY_SAMPLES, *OF_TRANSFORMERS)} - {
+    "static"
+}
 BY_MASK = (
     # a new method whose degree is a sparsity is tried with them
     *(name for name in COMPRESSORS.names() if name not in NEEDS_MORE and COMPRESSORS.get(name).degree == "sparsity"),

@@ -118,7 +118,7 @@ def test_a_release_belongs_to_the_way_of_all_that_compressed_it(make_results):
 def test_a_table_has_a_group_for_each_family(make_results):
     table = ways_table(make_results(of_ways(*MADE)))
     assert [group.release for group in table.groups] == [
-        *("Not compressed", "Pruned weights", "Removed channels", "Quantisation", "Clustering", "Low rank"),
+        *("Not compressed", "Pruned weights", "Removed channels or heads", "Quantisation", "Clustering", "Low rank"),
         "Chains of methods",
     ]
     assert [[row.head for row in group.rows] for group in table.groups][3] == ["rtn-8", "rtn-2"]

@@ -11,6 +11,7 @@ RELEASES = [
     {"name": "masked", "compress": "l1unstructured:sparsity=0.7"},
     {"name": "child", "parent": "masked", "finetune": TUNED},
     {"name": "channels", "compress": "l1structured:sparsity=0.5"},
+    {"name": "heads", "compress": ["heads:sparsity=0.5", "ffn:sparsity=0.5"]},
     {"name": "both", "compress": ["l1structured:sparsity=0.5", "l1unstructured:sparsity=0.7", "rtn:bits=4"]},
     {"name": "rounded", "compress": "rtn:bits=4"},
     {"name": "low-rank", "compress": "svd:fraction=0.5"},
@@ -41,6 +42,7 @@ def test_what_a_release_shows_of_what_it_keeps():
         "channels": "kept channels",
         "both": "mask and kept channels",
     }
+    assert shown["heads"] == "kept heads and kept hidden units"
 
 
 def test_masks_that_chance_or_the_start_chose_are_the_null():

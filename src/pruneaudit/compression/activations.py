@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.layer_inputs import SAMPLES_AT_ONCE, LayerInputs, visit_inputs
 from pruneaudit.compression.macs import INPUT_CODE_BITS, evaluating
+from pruneaudit.compression.smaller_attention import with_own_code
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.data.inputs import answered
@@ -82,6 +83,9 @@ def quantise(model: nn.Module, ranges: Mapping[str, Range], output: str = "", ou
     """
     for name, covered in ranges.items():
         layer = _layer(model, name)
+        attention = layer if isinstance(layer, nn.MultiheadAttention) else _layer(model, name.rpartition(".")[0])
+        if isinstance(attention, nn.MultiheadAttention):
+            with_own_code(model, attention)  # torch's reads weights without calling layers
         _add_buffers(layer, "input", covered)
         layer.register_forward_pre_hook(round_input, with_kwargs=True)
     if output:
@@ -94,8 +98,12 @@ def quantise(model: nn.Module, ranges: Mapping[str, Range], output: str = "", ou
 def round_input(
     layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The hook of a layer before its pass: rounds its input."""
+    """The hook of a layer before its pass: rounds its input; of an attention queries, keys and values."""
     scale, zero = layer.get_buffer("input_scale"), layer.get_buffer("input_zero")
+    if isinstance(layer, nn.MultiheadAttention):
+        given = tuple(rounded(x, scale, zero) for x in inputs[:3])
+        others = {key: rounded(named[key], scale, zero) for key in ("query", "key", "value") if key in named}
+        return (*given, *inputs[3:]), named | others
     if inputs:
         return (rounded(inputs[0], scale, zero), *inputs[1:]), named
     return inputs, {**named, "input": rounded(named["input"], scale, zero)}

@@ -177,17 +177,19 @@ def _undoing(first: Step, second: Step) -> str:
         filled = "fill its zeros again" if first.kind == "mask" else "leave its values"
         return f"the product of two layers would {filled} ({first.kind})"
     belong = "belong" if first.kind.endswith("s") else "belongs"
-    return f"it removes channels, and the {first.kind} of '{first.name}' {belong} to all of them"
+    return f"it removes {second.compressor.record}, and the {first.kind} of '{first.name}' {belong} to all of them"
 
 
 def _no_second_structure(first: Step, second: Step) -> str:
     """Why a second change of the architecture cannot follow; empty if it can."""
-    records = first.compressor.record, second.compressor.record
-    if records == ("channels", "factors"):
+    before, after = first.compressor.record, second.compressor.record
+    if {before, after} == {"heads", "units"} or (before != "factors" and after == "factors"):
         return ""
-    if records == ("factors", "channels"):
-        return f"channels cannot be removed from pairs of layers; put '{second.name}' first"
-    what = "remove channels" if records[0] == "channels" else "split layers"
+    if before == "factors" and after != "factors":
+        return f"{after} cannot be removed from pairs of layers; put '{second.name}' first"
+    if before != after:
+        return "channels can include hidden units; use heads and ffn"
+    what = "split layers" if before == "factors" else f"remove {before}"
     return f"only one step can {what}: give one of them the whole degree"
 
 

@@ -156,7 +156,7 @@ class ChannelCheck:
         """A copy with random numbers; the same for the same seed."""
         if self._drawn is None or self._drawn[0] != seed:
             model = _with_factors(copied(self._model)).to(self._dtype)
-            _randomise(model, torch.Generator().manual_seed(seed))
+            randomise(model, torch.Generator().manual_seed(seed))
             number = max(LEAST_INPUTS, min(MOST_INPUTS, NUMBERS_IN_ALL // math.prod(self._input_shape)))
             x = torch.randn(number, *self._input_shape, generator=torch.Generator().manual_seed(seed))  # (B, ...)
             x = x.to(next(model.parameters()).device, self._dtype)
@@ -209,7 +209,7 @@ def _with_factors(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _randomise(model: nn.Module, generator: torch.Generator) -> None:
+def randomise(model: nn.Module, generator: torch.Generator) -> None:
     """Draws all parameters and BatchNorm statistics, in place, so that signals keep their magnitude."""
 
     def fill(tensor: Tensor, values: Tensor) -> None:

@@ -27,6 +27,7 @@ from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import untouchable_layers
 from pruneaudit.compression.selection import excluded_layers
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.data.inputs import Inputs
 from pruneaudit.models._outputs import logits_in
 
 Importance = Literal["l1", "l2", "gamma"]
@@ -42,6 +43,20 @@ def one_input(model: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """An input (1, ...) of ones, of the type and on the device of the model's weights."""
     weight = next(model.parameters())
     return torch.ones((1, *input_shape), dtype=weight.dtype, device=weight.device)
+
+
+def without_texts(example: Inputs) -> Tensor:
+    """The example, for methods that remove channels.
+
+    Raises:
+        UserError: it is a text: the tables that it is looked up in cannot be followed.
+    """
+    if isinstance(example, Tensor):
+        return example
+    raise UserError(
+        "removal of channels: got texts (token ids), expected images or tables; for texts use 'ffn' for hidden units"
+        " and 'heads'"
+    )
 
 
 def shortened(error: Exception) -> str:

@@ -102,7 +102,7 @@ class Compressor(Configured[OptionsT]):
     def chooses_what_stays(self, options: OptionsT) -> bool:
         """Whether it chooses which weights or channels are kept, which its release then shows."""
         kind = self.kind(options)
-        return kind == "mask" or (kind == "structure" and self.record == "channels")
+        return kind == "mask" or (kind == "structure" and self.record != "factors")
 
     def chooses_blindly(self, options: OptionsT) -> bool:
         """Whether chance or the initial weights alone decide what it keeps, so that this says nothing of members."""
@@ -143,9 +143,9 @@ class Compressor(Configured[OptionsT]):
 
         if self.kind(options) != "structure":
             return masks_in(state) or Masks({})
-        from pruneaudit.compression.structure import CHANNELS, ChangedArchitecture, of_kind
+        from pruneaudit.compression.structure import ChangedArchitecture, of_kind
 
-        return ChangedArchitecture(of_kind(structure_in(state), CHANNELS))
+        return ChangedArchitecture(of_kind(structure_in(state), self.record))
 
     def state(self, compressed: Compressed) -> dict[str, Tensor]:
         """Every released compressed tensor, after the last training; see `compression.state`.

@@ -43,17 +43,17 @@ class FilterNorm(Compressor[Options]):
 
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """A smaller network or, with the preset, a masked one; see `Compressor.compress`."""
+        from pruneaudit.compression.channel_graph import without_texts
         from pruneaudit.compression.channel_masks import filter_masks
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.structure import ChangedArchitecture
         from pruneaudit.compression.structured import Limits, remove_channels
-        from pruneaudit.data.inputs import tensor_of
 
         if options.preset == "mia_prune":
             return held(model, filter_masks(model, options.sparsity, self.norm))
         smaller, structure = remove_channels(
             model,
-            tensor_of(context.example, "removal of channels"),
+            without_texts(context.example),
             "l1" if self.norm == 1 else "l2",
             options.sparsity,
             options.target,

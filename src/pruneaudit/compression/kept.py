@@ -3,6 +3,7 @@
 | bits | from |
 |---|---|
 | `channels/LAYER` | the record of removed channels (`structure`), one bit per output channel of the layer |
+| `channels/NAME` | the record of removed heads or hidden units, one bit each |
 | `mask/NAME` | the mask of a parameter, one bit per weight |
 
 In a network that has also lost channels, masks are of the layers that are left, so their bits are put where these
@@ -17,6 +18,7 @@ that has no mask for a parameter keeps all of its weights.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -24,8 +26,9 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.kept_weights import placed, places_of_weights
 from pruneaudit.compression.macs import layer_widths
-from pruneaudit.compression.structure import CHANNELS, of_kind
+from pruneaudit.compression.structure import CHANNELS, HEADS, REMOVALS, UNITS, of_kind, records
 from pruneaudit.compression.structured import removal_in
+from pruneaudit.compression.units import units_in
 
 Kept = Mapping[str, np.ndarray]
 """One network's bits by key, each (n,) bool; True = kept."""
@@ -69,10 +72,13 @@ def kept_bits(masks: Mapping[str, Tensor], structure: str, whole: Whole | None) 
         structure: how its architecture was changed, as JSON text; empty if it was not.
         whole: the network before any compression, if it can be built.
     """
-    channels, kept = of_kind(structure, CHANNELS), {}
-    for layer, removed in removal_in(channels):
+    channels, kept = of_kind(structure, *REMOVALS), {}
+    for layer, removed in removal_in(of_kind(structure, CHANNELS)):
         width = max(removed, default=-1) + 1 if whole is None else whole.width(layer)
         kept[_CHANNELS + layer] = ~np.isin(np.arange(width), removed)
+    for record in records(of_kind(structure, HEADS, UNITS)):
+        for group in units_in(json.dumps(record)).groups:
+            kept[_CHANNELS + group.name] = ~np.isin(np.arange(group.count), group.removed)
     if masks and channels and whole is not None:
         masks = whole.placed(masks, channels)
     return kept | {f"mask/{name}": mask.cpu().flatten().numpy() for name, mask in masks.items()}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pruneaudit.compression.mask import Masks
 from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.parametrized import copied
-from pruneaudit.compression.structure import CHANNELS, FACTORS, of_kind, replay
+from pruneaudit.compression.structure import FACTORS, REMOVALS, of_kind, replay
 
 
 def kept_weights(whole: nn.Module, masks: Mapping[str, Tensor], structure: str) -> Masks:
@@ -28,7 +28,7 @@ def kept_weights(whole: nn.Module, masks: Mapping[str, Tensor], structure: str) 
     Raises:
         UserError: the record belongs to another network.
     """
-    channels = "" if of_kind(structure, FACTORS) else of_kind(structure, CHANNELS)
+    channels = "" if of_kind(structure, FACTORS) else of_kind(structure, *REMOVALS)
     places = places_of_weights(whole, channels)
     found = {}
     for name, weight in _matrices(whole).items():

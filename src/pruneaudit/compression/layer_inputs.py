@@ -1,9 +1,14 @@
 """What calibration samples bring to the inputs of a network's layers: second moments and norms, layer by layer.
 
 A layer multiplies its weight matrix (outputs, d) with columns x of d inputs: one column per sample and position for a
-linear layer, one per patch for a convolution, whose groups have columns of their own. With all columns as X (d, n),
-`moment` is X X' and `norms` are the lengths of the rows of X. Both are sums in float64 over the samples in their
-order, `SAMPLES_AT_ONCE` at a time, in evaluation mode: no caller chooses a batch size that could change them.
+linear layer, one per patch for a convolution, whose groups have columns of their own. Padding of texts brings none to
+linear layers, whatever the network computes there. With all columns as X (d, n), `moment` is X X' and `norms` are the
+lengths of the rows of X. Both are sums in float64 over the samples in their order, `SAMPLES_AT_ONCE` at a time, in
+evaluation mode: no caller chooses a batch size that could change them.
+
+torch's `nn.MultiheadAttention` reads its weights without calling a layer. While samples pass, it runs as `FewerHeads`,
+which calls its output layer; the inputs of its joint weights are those of the module, if queries, keys and values are
+the same tensor.
 
 Nothing is kept between calls. `moment` and `norms` run the samples through the network as it is at that moment, up to
 the layer. So a method that goes layer by layer changes a layer before it asks for the next one's inputs:
@@ -15,13 +20,14 @@ the layer. So a method that goes layer by layer changes a layer before it asks f
 One that takes all inputs from the unchanged network asks for all of them first.
 """
 
-# B samples at once, G groups, C input channels, d inputs of one output (of its group), n columns
+# B samples at once, T tokens, G groups, C input channels, d inputs of one output (of its group), n columns
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,8 +38,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from pruneaudit.compression.linear_layers import is_linear, is_transposed
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.matrices import matrices
+from pruneaudit.compression.smaller_attention import all_layers_called, joint_weights
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.inputs import answered
+from pruneaudit.data.inputs import MASK, answered
 from pruneaudit.training.samples import Samples
 
 SAMPLES_AT_ONCE = 32
@@ -109,8 +116,8 @@ def layers_in_order(model: nn.Module, samples: Samples, names: Iterable[str]) ->
         names: names of parameters, as `selection.prunable_weights` returns them.
 
     Raises:
-        UserError: there are no samples, or a matrix is not that of a linear layer or a convolution that the network
-            calls: transposed convolutions, attention, recurrent layers and tables have no such columns.
+        UserError: there are no samples, or a matrix is not that of a linear layer, a convolution or a self-attention
+            that the network calls: transposed convolutions, recurrent layers and tables have no such columns.
     """
     if not len(samples):
         raise UserError("there are no calibration samples, expected at least 1")
@@ -119,7 +126,7 @@ def layers_in_order(model: nn.Module, samples: Samples, names: Iterable[str]) ->
         if matrix.name in wanted:
             modules = [model.get_submodule(layer) for layer in matrix.layers]
             owners[matrix.name] = tuple({id(module): module for module in modules}.values())
-            if not all(_has_columns(module) for module in modules):
+            if not all(_has_columns(module, matrix.name) for module in modules):
                 raise _without_columns(matrix.name, matrix.layers[0], f"{matrix.type} layers have none")
     uses: dict[str, int] = {}  # in the order of first use
     first = samples.chosen(slice(0, 1))
@@ -145,17 +152,20 @@ def visit_inputs(
 
     Args:
         model: the network, on the samples' device.
-        samples: the samples, in their order, `SAMPLES_AT_ONCE` at a time.
+        samples: the samples, in their order, at most `SAMPLES_AT_ONCE` at a time.
         layers: the modules to look at, by a name for `see`.
-        see: called with the name and the input of each use of one of these modules.
+        see: called with the name and the input of each use of one of these modules; for linear layers on texts with
+            the real positions alone, (n, d).
         num_uses: a pass ends after this many uses; default: it runs to the end.
     """
     seen = 0
+    real: Tensor | None = None
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
             nonlocal seen
-            see(name, inputs[0] if inputs else named["input"])
+            x = _input_of(module, inputs, named, name)
+            see(name, x if real is None or isinstance(module, _ConvNd) else _without_padding(x, real))
             seen += 1
             if seen == num_uses:
                 raise _LastUseError
@@ -168,30 +178,67 @@ def visit_inputs(
         for module in modules
     ]
     try:
-        with evaluating(model):
-            for start in range(0, len(samples), SAMPLES_AT_ONCE):
-                seen = 0
+        with evaluating(model), all_layers_called(model):
+            for some in _parts(samples):
+                seen, batch = 0, samples.inputs(some)
+                real = batch[MASK].bool() if isinstance(batch, Mapping) else None
                 with contextlib.suppress(_LastUseError):
-                    answered(model, samples.inputs(slice(start, start + SAMPLES_AT_ONCE)))
+                    answered(model, batch)
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _has_columns(module: nn.Module) -> bool:
+def _parts(samples: Samples) -> Iterator[slice]:
+    """The samples of each pass. There are never as many texts as tokens in one: it shows which axis is which."""
+    tokens = 0 if samples.lengths is None else samples.stored.shape[1]
+    for start in range(0, len(samples), SAMPLES_AT_ONCE):
+        stop = min(start + SAMPLES_AT_ONCE, len(samples))
+        ends = (start, stop - 1, stop) if stop - start == tokens > 1 else (start, stop)
+        yield from (slice(first, last) for first, last in pairwise(ends))
+
+
+def _input_of(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], name: str) -> Tensor:
+    """The input of one use of a layer; of torch's attention with the samples first."""
+    if not isinstance(module, nn.MultiheadAttention):
+        found: Tensor = inputs[0] if inputs else named["input"]
+        return found
+    query, key, value = [*inputs, *(named[each] for each in ("query", "key", "value")[len(inputs) :])][:3]
+    if not (query is key is value):
+        raise _without_columns(name, name.rpartition(".")[0], "queries, keys and values have different inputs")
+    return query if module.batch_first or query.ndim < 3 else query.transpose(0, 1)
+
+
+def _without_padding(x: Tensor, real: Tensor) -> Tensor:
+    """The inputs (n, d) at real positions; all of them if they do not go by position, such as the mean of a text.
+
+    Args:
+        x: (B, T, ..., d), (T, B, ..., d), (B T, d), or of another shape.
+        real: (B, T) bool.
+    """
+    if x.shape[:2] == real.shape and x.ndim > 2:
+        return x[real]
+    if x.shape[:2] == real.T.shape and x.ndim > 2:
+        return x.transpose(0, 1)[real]
+    return x[real.flatten()] if x.ndim == 2 and len(x) == real.numel() else x
+
+
+def _has_columns(module: nn.Module, parameter: str) -> bool:
+    if isinstance(module, nn.MultiheadAttention):
+        return joint_weights(module) is not None and parameter.endswith("in_proj_weight")
     return (is_linear(module) or isinstance(module, _ConvNd)) and not isinstance(module, _ConvTransposeNd)
 
 
 def _without_columns(name: str, layer: str, why: str) -> UserError:
     return UserError(
-        f"'{name}' has no inputs to measure: {why}; expected linear layers and convolutions (not transposed ones);"
-        f" exclude layer '{layer}'"
+        f"'{name}' has no inputs to measure: {why}; expected linear layers, self-attention, and convolutions that are"
+        f" not transposed; exclude layer '{layer}'"
     )
 
 
 def _columns(layer: nn.Module, x: Tensor) -> Tensor:
     """The columns that the layer's weight matrix multiplies (G, d, n)."""
-    if is_linear(layer):
+    if is_linear(layer) or isinstance(layer, nn.MultiheadAttention):
         return x.reshape(1, -1, x.shape[-1]).mT
     assert isinstance(layer, _ConvNd)
     spatial = len(layer.kernel_size)

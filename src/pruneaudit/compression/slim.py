@@ -60,12 +60,12 @@ class Slim(Compressor[Options]):
     def compress(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
         """Trains with the penalty and removes channels or, with the preset, masks them; see `Compressor.compress`."""
         from pruneaudit.compression.channel_choice import check_sparsity
+        from pruneaudit.compression.channel_graph import without_texts
         from pruneaudit.compression.channel_masks import gamma_masks, no_batch_norm
         from pruneaudit.compression.gamma_penalty import GammaPenalty, batch_norms
         from pruneaudit.compression.mask import held
         from pruneaudit.compression.structure import ChangedArchitecture
         from pruneaudit.compression.structured import Limits, remove_channels
-        from pruneaudit.data.inputs import tensor_of
 
         if options.preset == "mia_prune":
             return held(model, gamma_masks(model, options.sparsity))
@@ -73,7 +73,7 @@ class Slim(Compressor[Options]):
         if not batch_norms(model):
             raise no_batch_norm()
 
-        example = tensor_of(context.example, "compressor 'slim'")
+        example = without_texts(context.example)
 
         def smaller() -> tuple[nn.Module, str]:
             limits = Limits(options.exclude, options.max_channel_sparsity)

@@ -5,6 +5,7 @@ The text is one record, or a list of records in order. The `kind` of a record sa
 | kind | record |
 |---|---|
 | none given | channels that were removed (`structured.Structure`) |
+| `heads`, `units` | heads of attention, or hidden units, that were removed (`units.UnitsRecord`) |
 | `factors` | layers that became two of low rank (`factors.FactorsRecord`) |
 | `activations` | layers whose inputs are quantised (`activations.ActivationsRecord`) |
 
@@ -25,15 +26,21 @@ from pruneaudit.compression.matrices import whole_matrices
 from pruneaudit.core.errors import UserError
 from pruneaudit.training.hooks import Hook
 
-CHANNELS, FACTORS, ACTIVATIONS = "channels", "factors", "activations"
+CHANNELS, HEADS, UNITS, FACTORS, ACTIVATIONS = "channels", "heads", "units", "factors", "activations"
+REMOVALS = (CHANNELS, HEADS, UNITS)
+"""The kinds of records that only remove parts of layers: the remaining weights have places in the whole network."""
 _REPLAYS = {
     CHANNELS: "pruneaudit.compression.structured:replay",
+    HEADS: "pruneaudit.compression.units:replay_units",
+    UNITS: "pruneaudit.compression.units:replay_units",
     FACTORS: "pruneaudit.compression.factors:replay_factors",
     ACTIVATIONS: "pruneaudit.compression.activations:replay_activations",
 }
 """By kind of record, the function (model, text of one record) -> model that repeats the change."""
 _KEPT = {
     CHANNELS: "pruneaudit.compression.structured:kept_whole",
+    HEADS: "pruneaudit.compression.units:kept_whole",
+    UNITS: "pruneaudit.compression.units:kept_whole",
     FACTORS: "pruneaudit.compression.factors:kept_whole",
 }
 """By kind of record, the function (text of one record) -> notes on layers that stay whole."""
@@ -76,7 +83,7 @@ def kept_whole(text: str, weights_are_final: bool = True) -> tuple[str, ...]:
 
 
 class ChangedArchitecture(Constraint):
-    """A smaller architecture, of fewer channels or of low rank; no training makes it larger."""
+    """A smaller architecture, of fewer channels, heads or units, or of low rank; no training makes it larger."""
 
     def __init__(self, structure: str) -> None:
         self.structure = structure
@@ -116,12 +123,12 @@ def kind_of(record: Mapping[str, Any]) -> str:
     return str(record.get("kind", CHANNELS))
 
 
-def of_kind(text: str, kind: str) -> str:
-    """The part of a text whose records have this kind; empty if none has."""
+def of_kind(text: str, *kinds: str) -> str:
+    """The part of a text whose records have one of these kinds; empty if none has."""
     found = records(text)
-    if all(kind_of(record) == kind for record in found):
+    if all(kind_of(record) in kinds for record in found):
         return text  # to the letter, as its hash may be known
-    return joined([json.dumps(record) for record in found if kind_of(record) == kind])
+    return joined([json.dumps(record) for record in found if kind_of(record) in kinds])
 
 
 def joined(texts: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pruneaudit.compression.attention import attentions, linear_calls
 from pruneaudit.compression.channel_check import ChannelCheck, trial_removal
 from pruneaudit.compression.channel_choice import (
     Group,
@@ -43,6 +44,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import Options
 from pruneaudit.models._outputs import logits_in
 
+OF_HEADS = "their channels belong to heads of attention, which 'heads' removes whole"
 Target = Literal["channels", "params", "macs"]
 """Sparsity is the removed fraction of this: of channels of the layers that can shrink, of weights of all convolutional
 and linear layers, or of multiply-accumulates."""
@@ -117,7 +119,7 @@ def remove_channels(
     if groups:
         check = ChannelCheck(model, input_shape)
         groups, failed = check.accepted(groups, trial_removal(groups))
-        kept += failed
+        kept += _explained(model, input_shape, failed)
     while True:
         removed = _chosen(model, input_shape, groups, kept, asked)
         if not check.finding(removed).failure:
@@ -135,6 +137,23 @@ def remove_channels(
         input_shape=input_shape, removed=removed, target=target, sparsity=sparsity, reached=reached, kept=kept
     )
     return smaller, structure.model_dump_json()
+
+
+def _explained(model: nn.Module, input_shape: tuple[int, ...], kept: tuple[KeptWhole, ...]) -> tuple[KeptWhole, ...]:
+    """The layers that stay whole, with a better reason for those of an attention than that their removal failed."""
+    if not kept:
+        return kept
+    computing = {
+        part.layer
+        for group in attentions(model, linear_calls(model, one_input(model, input_shape))).groups
+        for part in group.parts
+        if part.side == "outputs"
+    }
+    of_heads = [computing.issuperset(each.layers) for each in kept]
+    return tuple(
+        each.model_copy(update={"reason": OF_HEADS}) if is_of_heads else each
+        for each, is_of_heads in zip(kept, of_heads, strict=True)
+    )
 
 
 @dataclass(frozen=True)

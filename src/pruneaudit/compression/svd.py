@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pruneaudit.compression.compressor import (
-    Compressed,
-    CompressionContext,
-    Compressor,
-    Constraint,
-    DataUse,
-    Kind,
-    Way,
-)
+from pruneaudit.compression.compressor import Compressed, CompressionContext, Compressor, DataUse, Kind, Way
 from pruneaudit.compression.mask_options import LayerOptions
 
 if TYPE_CHECKING:
@@ -125,13 +117,6 @@ class Svd(Compressor[Options]):
         smaller = factors.factorise(model, ranks, splits)
         description = {"ranks": {layer.name: layer.rank for layer in layers}}
         return Compressed(smaller, ChangedArchitecture(record.model_dump_json()), description=description)
-
-    def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
-        """The factors of a stored state."""
-        from pruneaudit.compression.state import structure_in
-        from pruneaudit.compression.structure import ChangedArchitecture, of_kind
-
-        return ChangedArchitecture(of_kind(structure_in(state), self.record))
 
 
 def _ranks_of_sizes(weights: Mapping[str, Tensor], forms: Mapping[str, Form], fraction: float) -> dict[str, int]:

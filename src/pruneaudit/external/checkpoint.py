@@ -176,7 +176,7 @@ def _read(
     structure = structure_of(files[0])
     if structure is not None:
         raise UserError(
-            f"{files[0]}: has another architecture ({structure.name}: removed channels or layers of low rank), expected"
+            f"{files[0]}: has another architecture ({structure.name}: removed channels or heads, or low rank), expected"
             " the network that the factory builds; compress the dense one, with all steps in one chain"
         )
     return filled(make(), files[0], weights_key, warn)

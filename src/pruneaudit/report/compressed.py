@@ -34,7 +34,7 @@ NOT_COMPRESSED, OTHER = "not compressed", "other"
 WAYS = {
     NOT_COMPRESSED: "Not compressed",
     "pruning": "Pruned weights",
-    "structure": "Removed channels",
+    "structure": "Removed channels or heads",
     "quantisation": "Quantisation",
     "clustering": "Clustering",
     "low rank": "Low rank",

@@ -12,6 +12,9 @@ from pruneaudit.study.starts import start_fits_one_network
 from pruneaudit.study.starts import starts_are_own as dense_starts_are_own
 from pruneaudit.study.study import Study
 
+_PARTS = {"channels": "channels", "heads": "heads", "units": "hidden units"}
+"""What a smaller network has fewer of, by the record that its compressor writes."""
+
 
 def chosen_blindly(study: Study, release: Release) -> bool:
     """Returns whether chance or the initial weights alone decide which weights and channels a release keeps.
@@ -25,8 +28,11 @@ def chosen_blindly(study: Study, release: Release) -> bool:
 
 def kept_by(study: Study, release: Release) -> str:
     """Returns the words for what a release shows of what it keeps: `mask`, `kept channels`, or both; or empty."""
-    kinds = {compressor.kind(options) for compressor, options in _choosing(study, release)}
-    return " and ".join(words for kind, words in (("mask", "mask"), ("structure", "kept channels")) if kind in kinds)
+    choosing = list(_choosing(study, release))
+    parts = [compressor.record for compressor, options in choosing if compressor.kind(options) == "structure"]
+    kept = [f"kept {_PARTS[part]}" for part in dict.fromkeys(parts)]
+    masks = ["mask"] if any(compressor.kind(options) == "mask" for compressor, options in choosing) else []
+    return " and ".join([*masks, *kept])
 
 
 def starts_are_own(study: Study, release: Release) -> bool:

@@ -56,7 +56,7 @@ def _found(leaks: Sequence[StructureLeak]) -> str:
     """What the structure of one release gave away, under each attack that finds members."""
     first = leaks[0]
     figures = [f"{with_interval(AUC, leak.row)} under {attack_name(leak.attack)}" for leak in leaks]
-    number = 2 if "channels" in first.what else 1
+    number = 2 if "kept" in first.what else 1
     return (
         f"{first.release}: the {first.what} alone, without any output, {verb(number, 'tells', 'tell')} members from"
         f" non-members (guessing: 0.5): AUC {listed(figures)}.{_beside(first)}"
