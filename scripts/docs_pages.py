@@ -15,6 +15,7 @@ TITLES = {
     "data": "`[data]`",
     "membership": "`[membership]`",
     "training": "`[training]`",
+    "training.lora": "`[training.lora]`, and `lora` of a release's `finetune`",
     "base": "`[base]`",
     "target": "`[target]`",
     "releases[]": "`[[releases]]`",

@@ -28,6 +28,8 @@ from pruneaudit.study import (
     Training,
     settings_reference,
 )
+from pruneaudit.study.lora import Lora
+from pruneaudit.study.reference import SECTIONS
 
 TOML = """
 name = "small"
@@ -181,7 +183,7 @@ def test_a_file_of_exactly_the_greatest_size_is_read(tmp_path: Path) -> None:
         ({"audit": {"attacks": [{"name": "lira", "option": {}}]}}, "audit.attacks.0.option", "options"),
         ({"model": {"nam": "mlp", "name": "mlp"}}, "model.nam", "name"),
         ({"releases": [release(), release(name="b", fine_tune={})]}, "releases.1.fine_tune", "finetune"),
-        ({"releases": [release(finetune={"epochs": 1, "lr": 1})]}, "releases.0.finetune.lr", None),
+        ({"releases": [release(finetune={"epochs": 1, "rounds": 1})]}, "releases.0.finetune.rounds", None),
         ({"releases": [release(finetune={"epochs": 1, "epoch": 1})]}, "releases.0.finetune.epoch", "epochs"),
         ({"releases": [release(compress={"nme": "x", "name": "y"})]}, "releases.0.compress.0.nme", "name"),
     ],
@@ -569,6 +571,7 @@ def test_every_setting_of_training_can_be_set_for_finetuning() -> None:
         augment="crop_flip",
         select="best_dev",
         patience=4,
+        lora=Lora(r=2),
     )
     assert all(getattr(given, key) != getattr(Training(), key) for key in FineTuning.model_fields)
     assert FineTuning(**given.model_dump(include=set(FineTuning.model_fields))).over(Training()) == given
@@ -694,7 +697,7 @@ def test_the_reference_names_every_setting_with_its_default():
     assert "canaries" in rows["audit.canary_guesses"].meaning
     settings = Study(name="x").model_dump()
     for section in ("data", "membership", "training", "audit"):
-        assert {f"{section}.{key}" for key in settings[section]} <= set(rows)
+        assert {f"{section}.{key}" for key in settings[section]} <= set(rows) | set(SECTIONS)
 
 
 def test_no_defense_without_a_defence_is_said_to_be_nothing_of_its_own():

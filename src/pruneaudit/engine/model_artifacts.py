@@ -7,7 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 from pruneaudit.compression.chain import inherited_steps, steps_of
-from pruneaudit.core.files import COMPRESSED_FILE, EARLY_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_FILE,
+    COMPRESSED_FILE,
+    EARLY_FILE,
+    MASK_FILE,
+    STRUCTURE_FILE,
+    SUMMARY_FILE,
+    WEIGHTS_FILE,
+)
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.engine.store import Artifact
 from pruneaudit.engine.target_files import TARGET_ID
@@ -46,9 +55,16 @@ def _model_files(config: Mapping[str, Any]) -> tuple[str, ...]:
     files += [MASK_FILE] if "mask" in kinds else []
     files += [STRUCTURE_FILE] if any(step.changes_architecture for step in steps) else []
     files += [EARLY_FILE] if keeps_early(config) else []
+    files += [ADAPTER_FILE, ADAPTER_CONFIG_FILE] if trains_adapter(config) else []
     return tuple(files)
 
 
 def keeps_early(config: Mapping[str, Any]) -> bool:
     """Returns whether a model with this configuration has the weights of an early step in its folder."""
     return config.get("kind") == "dense" and config["training"].get("keep_early") is not None
+
+
+def trains_adapter(config: Mapping[str, Any]) -> bool:
+    """Returns whether a model with this configuration is trained by matrices beside its weights, which it keeps."""
+    training = config.get("training") or config.get("finetune") or {}
+    return bool(training.get("lora"))

@@ -16,11 +16,12 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.defenses import DEFENSES
-from pruneaudit.engine.model_artifacts import keeps_early
+from pruneaudit.engine.model_artifacts import keeps_early, trains_adapter
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import Store
 from pruneaudit.models import MODELS
-from pruneaudit.study import INIT
+from pruneaudit.study import DENSE, INIT
+from pruneaudit.study.lora import Lora
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +58,9 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
     for task in plan.tasks:
         if task.action == "start_saliency" and not store.path(task.artifact).exists():
             _try_start(task, audit_data, tried)
+    for task in first_models:
+        if trains_adapter(task.spec) and task.action != "import" and not store.path(task.artifact).exists():
+            notes += _try_adapter(task, audit_data, tried)
     for task in first_models:
         if task.action != "release" or store.path(task.artifact).exists():
             continue
@@ -124,6 +128,38 @@ def _check_head(task: Task, audit_data: AuditData) -> None:
 
     with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
         head_of(new_model(task.spec, audit_data, torch.Generator().manual_seed(0)), audit_data.num_classes)
+
+
+def _try_adapter(task: Task, audit_data: AuditData, tried: set[str]) -> list[str]:
+    """Adapts a new network as its training will, and takes one gradient. Returns notes for the user.
+
+    Args:
+        task: the task that makes the first model of its release.
+        audit_data: the audit data of the study.
+        tried: kinds of networks and adapters that were checked; this one is added.
+    """
+    training = task.spec.get("training") or task.spec["finetune"]
+    kind = sha256_of(["adapter", task.spec["model"], task.spec.get("prepared"), training["lora"]])
+    if kind in tried:
+        return []
+    tried.add(kind)
+    import torch
+
+    from pruneaudit.engine.task_context import new_model
+    from pruneaudit.engine.trial import check_adapter
+
+    where = "" if task.release == DENSE else f"release '{task.release}': "
+    try:
+        network = new_model(task.spec, audit_data, torch.Generator().manual_seed(0))
+        check_adapter(network, Lora.model_validate(training["lora"]), audit_data)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from None
+    if "init" in task.spec or "parent" in task.inputs:
+        return []
+    return [
+        f"{where}lora adapts random weights, which each model draws for itself; give the study a base, a model from a"
+        " folder, or training.init"
+    ]
 
 
 def _try_start(task: Task, audit_data: AuditData, tried: set[str]) -> None:

@@ -42,7 +42,7 @@ from pruneaudit.engine.assemble import release_facts
 from pruneaudit.engine.family_epsilon import of_release
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.release_timing import MAX_BATCH, Gaps, machine, time_in_turns
-from pruneaudit.engine.start_report import base_facts
+from pruneaudit.engine.start_report import adapter_facts, base_facts
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.task_context import new_model, stored_model
 from pruneaudit.study import DENSE
@@ -369,6 +369,7 @@ def _facts(subject: Subject, plan: Plan, store: Store, left_out: Collection[int]
         "reactivation": subject.gaps.measured("reactivation", lambda: _reactivation(subject.folders)),
         "defense_report": of_release(_defense_report(subject.folders), plan, store, subject.name, left_out),
         "kept_whole": _kept_whole(subject.folders),
+        "adapter": adapter_facts(subject.folders[0]),
     }
 
 

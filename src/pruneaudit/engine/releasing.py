@@ -67,6 +67,7 @@ def make_release(task_spec: TaskSpec) -> None:
     example = context.members().inputs(slice(0, 1))
     summary["dense_weights"] = context.dense_weights(dense["prunable_weights"])
     summary |= size_facts(made.model, state, summary["dense_weights"], example, embeddings)
+    summary |= context.adapter_facts
     summary |= {"defense": defense.report} if defense.report else {}
     summary |= {"kept_whole": notes} if (notes := notes_of(made.descriptions)) else {}
     write_summary(summary | {"num_members": int(context.split.member.sum())}, staging)
@@ -130,19 +131,27 @@ class _Defended:
             drawn = draws_apart(context.task_spec.spec, drawn)
         if settings.function:  # the plan has checked that no compressor or defence works in this training
             return train_by_function(model, members, settings.function, context.generator(*drawn))
-        defended: tuple[Hook, ...] = ()
-        if self._defense:
-            options = self._defense.Options.model_validate(self._described["options"])
-            classes, draws = context.audit_data.num_classes, context.generator(seeds.DEFENSE, *drawn, self._release)
-            defense_context = DefenseContext(
-                settings, members, context.public(), classes, lambda: masks_of(hooks), draws, context.sample_scores()
-            )
-            defended = self._defense.hooks(model, options, defense_context)
-        checkpoints = context.checkpoints("-".join(purpose[1:]))
-        state = train(model, members, settings, context.generator(*drawn), (*hooks, *defended, *after), checkpoints)
+        with context.adapted(model, settings, *drawn):
+            defended = self._hooks(model, hooks, settings, members, drawn)
+            checkpoints = context.checkpoints("-".join(purpose[1:]))
+            state = train(model, members, settings, context.generator(*drawn), (*hooks, *defended, *after), checkpoints)
         if self._defense:
             self.report = self._defense.report(defended)
         return state.history
+
+    def _hooks(
+        self, model: nn.Module, hooks: Sequence[Hook], settings: Training, members: Samples, drawn: tuple[str, ...]
+    ) -> tuple[Hook, ...]:
+        """Returns the defence's hooks for one training; none without a defence."""
+        if not self._defense:
+            return ()
+        context = self._own
+        options = self._defense.Options.model_validate(self._described["options"])
+        classes, draws = context.audit_data.num_classes, context.generator(seeds.DEFENSE, *drawn, self._release)
+        defense_context = DefenseContext(
+            settings, members, context.public(), classes, lambda: masks_of(hooks), draws, context.sample_scores()
+        )
+        return self._defense.hooks(model, options, defense_context)
 
     def check_may_train_again(self, compressor: str) -> None:
         """Refuses a compressor that trains several times if the defence works for a single training only."""

@@ -1,8 +1,9 @@
-"""Reports what the networks of a study started from: the base, the samples that it saw, and its accuracy."""
+"""Reports what the networks of a study started from, and what a training of thin matrices added to it."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.files import SUMMARY_FILE
@@ -33,3 +34,13 @@ def base_facts(plan: Plan, store: Store) -> dict[str, Any] | None:
         "head": study.base.head,
         **{key: summary[key] for key in ("train_accuracy", "test_accuracy", "parameters")},
     }
+
+
+def adapter_facts(folder: Path) -> dict[str, Any] | None:
+    """Returns rank, layers, trained parameters and bytes of a network's adapter; None if it was trained in full.
+
+    Args:
+        folder: the artifact of the network.
+    """
+    found: dict[str, Any] | None = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8")).get("adapter")
+    return found

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pruneaudit.compression.matrices import counted_weights
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.compression.structure import replay
 from pruneaudit.core import seeds
-from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
 from pruneaudit.core.randomness import numpy_generator, torch_generator
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import from_text
@@ -35,6 +36,7 @@ from pruneaudit.study.lineage import SCORING
 from pruneaudit.training.checkpoint import load_weights, save_weights
 from pruneaudit.training.history import write_history, write_summary
 from pruneaudit.training.hooks import Hook
+from pruneaudit.training.lora import Adapted
 from pruneaudit.training.predict import accuracy
 from pruneaudit.training.resume import Checkpoints
 from pruneaudit.training.samples import Samples
@@ -64,6 +66,8 @@ class TaskContext:
         self.seed, self.model_id = task_spec.spec["seed"], task_spec.spec["model_id"]
         self.audit_data = audit_data_of(task_spec)
         self._bank: tuple[str, ...] = ()
+        self.adapter_facts: dict[str, Any] = {}
+        """Facts about the adapter of its training, under the key `adapter`; empty without one."""
         if task_spec.spec["kind"] == SCORING:
             self._bank = (seeds.SCORING,)
             self.split = scoring_split(self.seed, self.model_id, self.audit_data)
@@ -134,6 +138,34 @@ class TaskContext:
         else:
             model = new_model(spec, self.audit_data, self.generator(seeds.INITIALISE))
         return model.to(self.task_spec.device)
+
+    @contextmanager
+    def adapted(self, model: nn.Module, settings: Training, *purpose: str) -> Iterator[None]:
+        """Within it, only thin matrices and the head are trained, if the settings say so; then `model` is plain again.
+
+        Writes the adapter to the staging folder; `adapter_facts` describes it.
+
+        Args:
+            model: the network, changed in place.
+            settings: of the training.
+            purpose: of the training, from which the matrices are drawn.
+        """
+        if settings.lora is None:
+            yield
+            return
+        draws = self.generator(seeds.ADAPTER, *purpose)
+        adapter = Adapted(model, settings.lora, self.audit_data.num_classes, draws)
+        yield
+        adapter.merge()
+        self.adapter_facts = {"adapter": adapter.save(Path(self.task_spec.staging), self._start_facts())}
+
+    def _start_facts(self) -> dict[str, str]:
+        """Returns name and checksum of the weights that a training starts from; empty if the task draws them."""
+        role = next((role for role in ("parent", "start") if role in self.task_spec.inputs), None)
+        if role is None:
+            return {"name": "", "sha256": ""}
+        file = Path(self.task_spec.inputs[role]) / WEIGHTS_FILE
+        return {"name": "/".join(file.parts[-3:]), "sha256": file_sha256(file)}
 
     def early_model(self) -> nn.Module:
         """Returns a network with the weights that the parent had early in its training; only if it keeps them."""
@@ -245,6 +277,7 @@ def write_trained(context: TaskContext, model: nn.Module, history: Sequence[Mapp
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **context.accuracies(model),
         "matrix_weights": weights,
+        **context.adapter_facts,
         **size_facts(model, {}, weights, context.members().inputs(slice(0, 1))),
         "num_members": int(context.split.member.sum()),
     }

@@ -85,7 +85,8 @@ def _train_dense(task_spec: TaskSpec) -> None:
     else:
         early = () if settings.keep_early is None else (KeepEarly(settings.keep_early),)
         hooks = (*early, *context.hooks(settings))
-        history = train(model, members, settings, generator, hooks, context.checkpoints()).history
+        with context.adapted(model, settings, seeds.TRAINING):
+            history = train(model, members, settings, generator, hooks, context.checkpoints()).history
         for hook in early:
             save_tensors(hook.weights, Path(task_spec.staging) / EARLY_FILE)
     write_trained(context, model, history)

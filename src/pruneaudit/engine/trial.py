@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.data.audit_data import AuditData
@@ -14,6 +15,8 @@ from pruneaudit.data.inputs import Inputs, answered, described, num_in
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in
 from pruneaudit.signals.recognised import recognised
 from pruneaudit.signals.start_saliency import start_saliency
+from pruneaudit.study.lora import Lora
+from pruneaudit.training.lora import Adapted
 from pruneaudit.training.samples import Samples
 
 NUM_TRIED = 64
@@ -74,6 +77,31 @@ def _check_ends(network: nn.Module, audit_data: AuditData, name: str) -> None:
             f"{name}: reads the last token that is no padding, but {inside:,} of {len(real):,} texts have the padding"
             f" id {padding} inside; use a tokenizer with a padding token of its own, or another architecture, such"
             " as bert"
+        )
+
+
+def check_adapter(network: nn.Module, settings: Lora, audit_data: AuditData) -> None:
+    """Adapts a network and takes one gradient of its loss.
+
+    Args:
+        network: a new network on the CPU; changed.
+        settings: how to adapt it.
+        audit_data: the audit data of the study.
+
+    Raises:
+        UserError: a target cannot be adapted, or its matrices do not affect the network's output.
+    """
+    adapter = Adapted(network, settings, audit_data.num_classes, torch.Generator().manual_seed(0))
+    few = Samples.of(audit_data, np.arange(len(audit_data.y)) < NUM_TRIED)
+    with torch.random.fork_rng(devices=[]):
+        cross_entropy(
+            _asked(network.train(), few.inputs(slice(None)), "lora", audit_data.num_classes), few.y
+        ).backward()
+    idle = [name for name, (_, b) in adapter.matrices.items() if b.grad is None]
+    if idle:
+        raise UserError(
+            f"lora: target '{idle[0]}' does not affect the network's output, because its layer is not called with"
+            " inputs; leave it out"
         )
 
 

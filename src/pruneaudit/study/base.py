@@ -24,6 +24,8 @@ class Base(FineTuning):
 
     select: Literal["last"] = "last"
     """The epoch whose weights to keep; the dev set is public, so the base learns it and cannot be chosen with it."""
+    lora: None = None
+    """A base is trained in full."""
     head: Literal["kept", "new"] = "kept"
     """The last layer of the models: `kept` (the base's) or `new` (each model draws its own)."""
 

@@ -215,10 +215,23 @@ def check_release(study: Study, release: Release) -> None:
     if release.defense:
         _options(release, "defense", release.defense)
     training = training_of(study, release)
+    if training is not None and training.lora:
+        _check_lora(study, release)
     if training is None and release.finetune_seed:
         raise UserError(
             f"release '{release.name}': finetune_seed = {release.finetune_seed} has no effect, because the release has"
             " no training; add finetune = { epochs = ... }, or leave the seed out"
+        )
+
+
+def _check_lora(study: Study, release: Release) -> None:
+    """Refuses low-rank adaptation of compressed networks: their constraints hold weights, not products of matrices."""
+    if plugins := (*inherited_compress(study, release), *release.compress):
+        epochs = release.finetune.epochs if release.finetune else study.training.epochs
+        raise UserError(
+            f"release '{release.name}': compressor '{plugins[-1].name}' does not hold where only matrices beside the"
+            f" weights are trained (lora); train all weights with finetune = {{ epochs = {epochs}, lora = false }}, or"
+            " compress after the training with lora, without finetune"
         )
 
 

@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.base import Base
 from pruneaudit.study.data import Data, Membership
+from pruneaudit.study.lora import Lora
 from pruneaudit.study.releases import Release
 from pruneaudit.study.study import Study
 from pruneaudit.study.target import Target
@@ -21,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": Data,
     "membership": Membership,
     "training": Training,
+    "training.lora": Lora,
     "base": Base,
     "target": Target,
     "releases[]": Release,

@@ -104,8 +104,10 @@ class Release(Options):
         parent, compress, defense = value.get("parent", DENSE), value.get("compress"), value.get("defense")
         if value.get("weights") and not (compress or defense or value.get("finetune") or value.get("model")):
             return name_of_file(value["weights"]) or "file"
+        tuned: Any = value.get("finetune")
         if not compress and not defense and not value.get("model"):
-            return f"{parent}+finetune"
+            is_thin = isinstance(tuned, Mapping) and isinstance(tuned.get("lora"), Mapping)
+            return f"{parent}+lora" if is_thin else f"{parent}+finetune"
         try:
             plugins = [as_plugin(given) for given in compress or ()]
             parts = names_of_compressors(plugins, written)

@@ -243,7 +243,8 @@ class Study(Options):
     def training_of(self, release: Release) -> Training:
         """Returns the fine-tuning of a release; settings that it omits come from `training`."""
         assert release.finetune is not None
-        return release.finetune.over(self.training, f"finetune of release '{release.name}'")
+        where = f"finetune of release '{release.name}'"
+        return release.finetune.over(self.training, where, from_new_weights=release.parent == INIT)
 
     def _trainings(self) -> list[Training]:
         """Returns the training of the dense networks, and each fine-tuning."""

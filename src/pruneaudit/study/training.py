@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options, validated
+from pruneaudit.study.lora import Lora
 from pruneaudit.study.user_function import UserFunction
 
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
@@ -56,6 +57,9 @@ class Training(Options):
     keep_early: int | float | None = None
     """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02), for
     `iterative:rewind=early`, which otherwise trains them again (arXiv 1903.01611)."""
+    lora: Lora | None = None
+    """Train only thin matrices beside some layers, and the head; none: all weights. Releases that start from a parent
+    do not inherit it."""
     function: UserFunction | None = None
     """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
     the loop for networks trained from new weights without pruning or defence."""
@@ -71,7 +75,7 @@ class Training(Options):
             return {"function": self.function}
         # Defaults of later settings are left out, which keeps the identities of older banks.
         usual = {"init", "init_key"} | ({"precision"} if self.precision == "float32" else set())
-        usual |= {"keep_early"} if self.keep_early is None else set()
+        usual |= {name for name in ("keep_early", "lora") if getattr(self, name) is None}
         return self.model_dump(mode="json", exclude={"function", *usual})
 
     @property
@@ -111,6 +115,11 @@ class Training(Options):
             )
         if self.function is not None and self.keep_early is not None:
             raise ValueError(f"keep_early applies to the loop, which {self.function} replaces: leave it out")
+        if self.lora is not None and (self.function is not None or self.keep_early is not None):
+            other = f"function = '{self.function}'" if self.function else f"keep_early = {self.keep_early:g}"
+            raise ValueError(
+                f"lora works in the loop and leaves early weights as they were, got {other}: leave one out"
+            )
         if self.function is not None and self.precision != "float32":
             raise ValueError(
                 f"precision = '{self.precision}' applies to the loop, which {self.function} replaces: leave it out"
@@ -138,11 +147,21 @@ class FineTuning(Options):
     augment: Augment | None = None
     select: Literal["last", "best_dev"] | None = None
     patience: int | None = Field(default=None, ge=0, le=100_000)
+    lora: Lora | Literal[False] | None = None
+    """Train only thin matrices and the head; false: all weights. Default: as in `training` for new weights
+    (parent = "init"), otherwise all weights."""
 
-    def over(self, training: Training, where: str = "finetune") -> Training:
-        """Returns `training`, overridden by the settings given here; `where` names it in messages."""
+    def over(self, training: Training, where: str = "finetune", from_new_weights: bool = False) -> Training:
+        """Returns `training`, overridden by the settings given here.
+
+        Args:
+            training: the training of the dense networks.
+            where: names it in messages.
+            from_new_weights: whether it starts where the dense networks do, and so trains the same weights.
+        """
         # Fine-tuning always uses the loop, which reapplies the mask after each step.
         values = training.model_dump() | self.model_dump(exclude_none=True) | {"function": None, "keep_early": None}
+        values["lora"] = self.lora or (training.lora if from_new_weights and self.lora is None else None)
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()
         if values["select"] != "best_dev" and self.patience is None:

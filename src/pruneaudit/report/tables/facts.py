@@ -16,6 +16,8 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         about: of its results.
     """
     audit_data = about.get("audit_data") or {}
+    report = about.get("release_report")
+    measured = report if isinstance(report, Mapping) else {}
     counts = [
         f"{audit_data[key]:,} {words}"
         for key, words in (
@@ -39,7 +41,8 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         (FILES, ", ".join(file_checksums(about))),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
         ("Target", _target(about.get("target"))),
-        ("Base", _base((about.get("release_report") or {}).get("base"))),
+        ("Base", _base(measured.get("base"))),
+        ("Adapters", "; ".join(_adapters(measured.get("releases")))),
         ("Networks", "" if about.get("target") else listed_data(about.get("num_models"))),
         ("Probabilities", _probabilities(about.get("probabilities"))),
         ("Seeds", listed_data(about.get("seeds"))),
@@ -76,6 +79,16 @@ def _base(told: Mapping[str, Any] | None) -> str:
         f" accuracy is {told['train_accuracy']:.1%} there and {told['test_accuracy']:.1%} on all other samples; it saw"
         " no audited sample, so it tells nothing about members and costs no epsilon"
     )
+
+
+def _adapters(entries: Any) -> list[str]:
+    """The releases whose training changed only thin matrices and the head, and how large these are."""
+    return [
+        f"{entry['name']}: LoRA of rank {told['r']} on {told['layers']:,} layers, {told['parameters']:,} trained"
+        f" weights with the head, a file of {told['bytes']:,} bytes; merged into the network"
+        for entry in (entries if isinstance(entries, list) else ())
+        if isinstance(entry, Mapping) and (told := entry.get("adapter"))
+    ]
 
 
 def file_checksums(about: Mapping[str, Any]) -> tuple[str, ...]:
