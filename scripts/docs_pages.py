@@ -21,6 +21,7 @@ TITLES = {
     "releases[]": "`[[releases]]`",
     "releases[].finetune": "`finetune` of a release",
     "audit": "`[audit]`",
+    "choose": "`[choose]`",
 }
 
 

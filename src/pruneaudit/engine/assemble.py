@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -188,17 +188,34 @@ def study_settings(
     plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
 ) -> list[AttackSetting]:
     """Returns the attack settings of a study whose signals are on disk; `left_out` as for `audit_study`."""
+    read = signals_reader(plan, store, audit_data, left_out)
+    signals = {release: read(release) for release in plan.releases}
+    return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
+
+
+def signals_reader(
+    plan: Plan, store: Store, audit_data: AuditData, left_out: Collection[int] = ()
+) -> Callable[[str], Signals]:
+    """Returns a function from a release to its signals on disk, with all that the attacks of the study need.
+
+    Args:
+        plan: the plan of the study; the signals are of the models that it asks.
+        store: the store.
+        audit_data: the audit data of the study.
+        left_out: models to leave out.
+    """
     needs = frozenset(need for attack in attacks_of(plan.study).values() for need in attack.needs)
     told: dict[str, Any] = {}
     fitting = holdout_halves(audit_data.holdout, audit_data.ids)[0]
     if "features" in needs and fitting.sum() >= MIN_HOLDOUT:
         told["features"] = input_features(audit_data.x, fitting)
-    signals = {}
-    for release in plan.releases:
+
+    def read(release: str) -> Signals:
         found = release_signals(plan, store, audit_data, release, left_out)
         further = told | _structure(plan, store, audit_data, release, left_out) if "structure" in needs else told
-        signals[release] = replace(found, **further) if further else found
-    return bank_settings(signals, plan.study.audit.references, counterparts(plan.study))
+        return replace(found, **further) if further else found
+
+    return read
 
 
 def _structure(

@@ -42,6 +42,7 @@ from pruneaudit.study.lineage import (
     origin_of,
     plugin_options,
     scoring_models_of,
+    with_counterparts,
 )
 from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
 from pruneaudit.study.starts import check_starts, folder_of, has_new_heads, starts_are_own
@@ -136,6 +137,30 @@ class Plan:
         tasks = tuple(task for task in self.tasks if task.release not in lost)
         files = tuple(weights for weights in self.files if weights.release not in lost)
         return replace(self, study=self.study.model_copy(update={"releases": releases}), tasks=tasks, files=files)
+
+    def only(self, models: Collection[int], releases: Collection[str]) -> Plan:
+        """Returns the plan of some models of some releases, with all tasks that these need; no other release is asked.
+
+        Args:
+            models: ids of models.
+            releases: names of releases, `dense` only if it is asked itself.
+        """
+        makers = {task.artifact.folder: task for task in self.tasks}
+        wanted = [t for t in self.tasks if t.release in releases and t.model_id in models and not t.trains_base]
+        needed: set[str] = set()
+        while wanted:
+            task = wanted.pop()
+            if task.artifact.folder not in needed:
+                needed.add(task.artifact.folder)
+                wanted += [makers[a.folder] for a in task.inputs.values() if a.folder in makers]
+        tasks = tuple(task for task in self.tasks if task.artifact.folder in needed)
+        made = {task.release for task in tasks}
+        kept = {*made}
+        for release in reversed(self.study.releases):  # a child comes after its parent
+            kept |= {release.parent} if release.name in kept else set()
+        study = self.study.model_copy(update={"releases": tuple(r for r in self.study.releases if r.name in kept)})
+        files = tuple(weights for weights in self.files if weights.release in made and TARGET_ID in models)
+        return replace(self, study=study, tasks=tasks, files=files)
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -276,7 +301,9 @@ def _check_augmentation(study: Study, audit_data: AuditData) -> None:
         raise UserError(f"training.augment: got '{wrong[0]}', but these data are {kind}; expected {expected}")
 
 
-def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk) -> Plan:
+def make_plan(
+    study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk, add_baselines: bool = True
+) -> Plan:
     """Plans the tasks of a study.
 
     Args:
@@ -284,6 +311,7 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
         audit_data: the audit data of the study.
         source_hash: hashes the sources of user functions, which are not called, and the files of a target; default:
             those on disk.
+        add_baselines: whether to add missing baselines; missing undefended references are added in any case.
 
     Raises:
         UserError: the study needs something that its plug-ins or data do not support.
@@ -291,7 +319,8 @@ def make_plan(study: Study, audit_data: AuditData, source_hash: SourceHash = sou
     check_plugins(study)
     if not skips(study.audit.attacks):
         _check_halves(study, audit_data)
-    asked, study = study, with_baselines(study.with_named_families())
+    asked, study = study, study.with_named_families()
+    study = with_baselines(study) if add_baselines else with_counterparts(study)
     _check_augmentation(study, audit_data)
     root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}

@@ -31,6 +31,13 @@ def keep_sources(plan: Plan, folder: Path) -> None:
         (folder / SOURCES_FILE).unlink(missing_ok=True)
 
 
+def add_sources(plan: Plan, folder: Path) -> None:
+    """Adds the hashes of the functions that a plan calls to those that are recorded."""
+    if plan.sources:
+        known = {**_read(folder / SOURCES_FILE), **plan.sources}
+        write_atomically(folder / SOURCES_FILE, json.dumps(known, indent=1, sort_keys=True) + "\n")
+
+
 @contextmanager
 def functions_importable(plan: Plan) -> Iterator[None]:
     """Lets user functions of a plan find modules in the working folder; does nothing without such functions."""

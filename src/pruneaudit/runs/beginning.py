@@ -22,6 +22,7 @@ from pruneaudit.study.differences import changed_settings
 _MAY_DIFFER: Any = {
     "releases": True,
     "audit": True,
+    "choose": True,
     "description": True,
     "keep_weights": True,
     "membership": {"num_models"},

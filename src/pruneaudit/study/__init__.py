@@ -8,6 +8,7 @@ checks the options. A plug-in can also be given as a text:
 
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.base import Base
+from pruneaudit.study.choose import Choose
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.plugins import Plugin, Source
 from pruneaudit.study.reference import settings_reference
@@ -21,6 +22,7 @@ __all__ = [
     "INIT",
     "Audit",
     "Base",
+    "Choose",
     "Data",
     "FineTuning",
     "Membership",

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 
 from pruneaudit.study.audit import Audit
 from pruneaudit.study.base import Base
+from pruneaudit.study.choose import Choose
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.lora import Lora
 from pruneaudit.study.releases import Release
@@ -28,6 +29,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "releases[]": Release,
     "releases[].finetune": FineTuning,
     "audit": Audit,
+    "choose": Choose,
 }
 
 

@@ -15,6 +15,7 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.core.settings_file import parse_settings, read_settings, with_overrides
 from pruneaudit.study.audit import MATCHED, UNDEFENDED, Audit
 from pruneaudit.study.base import Base
+from pruneaudit.study.choose import Choose
 from pruneaudit.study.data import Data, Membership
 from pruneaudit.study.degrees import one_release_per_degree, with_degrees_beside
 from pruneaudit.study.families import FEWEST_MODELS, checked_families
@@ -56,6 +57,8 @@ class Study(Options):
     releases: tuple[Release, ...] = ()
     """Releases in addition to `dense`, which is always included."""
     audit: Audit = Audit()
+    choose: Choose | None = None
+    """The search of `pruneaudit choose`, which other commands ignore."""
     keep_weights: bool = True
     """false: at the end of the run, remove the weights of all but one model per release. Findings stay the same.
     Another release, other queries or an export must then train those models again."""
@@ -145,11 +148,12 @@ class Study(Options):
 
     @model_serializer(mode="wrap")
     def _as_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves out what follows from the target, and target and base if there is none."""
+        """Leaves out what follows from the target, and target, base and search if there is none."""
         values: dict[str, Any] = handler(self)
         values.pop("target" if self.target is None else "membership", None)
-        if self.base is None:
-            values.pop("base", None)
+        for name in ("base", "choose"):
+            if getattr(self, name) is None:
+                values.pop(name, None)
         return values
 
     @property

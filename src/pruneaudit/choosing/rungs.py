@@ -1,0 +1,174 @@
+"""Successive halving with early stops: which candidates of a rung the next rung tries.
+
+All candidates of a rung have the same models, so their figures are compared in pairs, and errors in common cancel.
+Another rung has other victims and more references, on which levels of leakage depend. So rungs are never compared with
+each other.
+
+A candidate stops
+
+- if its size exceeds a limit, which needs one network and no attack;
+- if its accuracy is below the limit by its one-sided bound: it is then not attacked at all;
+- if its leakage exceeds a limit by its one-sided bound, which more references would only raise;
+- if another one, no larger, is clearly better in every limited figure, by one-sided bounds of paired differences;
+- or if it is not among the better part of the rung.
+
+Bounds are at alpha / (m R), for m candidates and R rungs. No stop needs to be right: the certificate comes from other
+models. A wrong stop costs size.
+
+Racing: Maron and Moore 1994. Halving: Jamieson and Talwalkar 2016 (arXiv 1502.07943).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import scipy
+
+from pruneaudit.choosing.bench import Trial
+from pruneaudit.evaluation.certificate import Candidate, PassedOver
+from pruneaudit.evaluation.limit_test import LimitTest
+from pruneaudit.evaluation.limits import ACCURACY, Limits
+from pruneaudit.evaluation.shortlist import HOPELESS
+from pruneaudit.metrics import Estimate, difference_of, difference_two_way
+
+FEWEST_KEPT = 2
+"""A rung keeps at least so many candidates, if it has them."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """The rules of one search."""
+
+    limits: Limits
+    num_candidates: int
+    """m: how many the first rung tries."""
+    num_rungs: int
+    keep: float
+    """Fraction of a rung that the next one tries."""
+
+    @property
+    def alpha(self) -> float:
+        """Error probability of one bound."""
+        return self.limits.alpha / (self.num_candidates * self.num_rungs)
+
+    def is_attacked(self, candidate: Candidate) -> bool:
+        """Whether a candidate with accuracy and sizes is worth attacking."""
+        return self.stopped_alone(candidate) is None
+
+    def stopped_alone(self, candidate: Candidate) -> PassedOver | None:
+        """Why a candidate stops whatever the others are; None if it does not."""
+        exceeded = candidate.exceeded(self.limits)
+        if exceeded:
+            size = getattr(candidate, exceeded)
+            return _passed(candidate, "too large", figure=exceeded, value=size, limit=self.limits.sizes[exceeded])
+        for test in candidate.tests:
+            if test.limit is not None and self._breaks(test):
+                why = "accuracy" if test.figure == ACCURACY else "leakage"
+                facts = {"figure": test.figure, "attack": test.attack, "value": test.value, "limit": test.limit}
+                return _passed(candidate, why, **facts)
+        return None
+
+    def _breaks(self, test: LimitTest) -> bool:
+        """Whether a figure breaks its limit by its one-sided bound."""
+        margin, freedom = test.margin, test.freedom or math.inf
+        if margin is None:  # without a spread, the value decides
+            return test.value is not None and test.error == 0 and (test.p_value or 0.0) == 1.0
+        return margin < -_quantile(self.alpha, freedom)
+
+    def decide(self, trials: Mapping[str, Trial], is_last: bool) -> dict[str, PassedOver]:
+        """Returns why candidates of a rung stop, by name; the next rung tries the others.
+
+        Args:
+            trials: the candidates of the rung, in the order of the search.
+            is_last: whether no rung follows: then nothing is halved.
+        """
+        stopped = {name: reason for name, trial in trials.items() if (reason := self.stopped_alone(trial.candidate))}
+        left = {name: trial for name, trial in trials.items() if name not in stopped}
+        stopped |= self._raced_out(left)
+        left = {name: trial for name, trial in left.items() if name not in stopped}
+        if not is_last:
+            most = max(math.ceil(self.keep * len(trials)), FEWEST_KEPT)
+            kept = better_part([trial.candidate for trial in left.values()], self.limits, most)
+            stopped |= {n: _passed(t.candidate, "halved") for n, t in left.items() if n not in kept}
+        return stopped
+
+    def _raced_out(self, trials: Mapping[str, Trial]) -> dict[str, PassedOver]:
+        """Returns the candidates that are clearly worse than another one that is no larger."""
+        found: dict[str, PassedOver] = {}
+        for name, trial in trials.items():
+            for other, rival in trials.items():
+                if other != name and other not in found and self._is_beaten(trial, rival):
+                    found[name] = _passed(trial.candidate, "raced out", against=other)
+                    break
+        return found
+
+    def _is_beaten(self, trial: Trial, rival: Trial) -> bool:
+        """Whether a rival is no larger, keeps the limits by its estimates, and is clearly better in every figure."""
+        own, other = trial.candidate, rival.candidate
+        if other.cost(self.limits) > own.cost(self.limits) or other.p_value > HOPELESS:
+            return False
+        if not trial.leakage or trial.leakage.keys() != rival.leakage.keys():
+            return False
+        differences = [difference_of(trial.leakage[key], rival.leakage[key]) for key in trial.leakage]
+        if self.limits.min_accuracy is not None:
+            differences.append(difference_two_way(rival.accuracy, trial.accuracy))
+        return all(self._is_above_zero(difference) for difference in differences)
+
+    def _is_above_zero(self, difference: Estimate) -> bool:
+        """Whether the one-sided lower bound of a difference is above 0."""
+        if not math.isfinite(difference.std_error):
+            return False
+        return difference.value - _quantile(self.alpha, difference.freedom) * difference.std_error > 0
+
+
+def better_part(candidates: Sequence[Candidate], limits: Limits, most: int) -> list[str]:
+    """Returns the names of the better candidates, at most `most`, in the order given.
+
+    First those whose estimates keep all limits, in layers: each layer has the candidates that no other one beats in both
+    cost and p-value. A layer that does not fit is thinned evenly from its safest to its cheapest. Then the others,
+    those with the lowest p-values first.
+
+    Args:
+        candidates: with figures of one rung.
+        limits: the limits.
+        most: how many to keep.
+    """
+    within = [candidate for candidate in candidates if candidate.p_value <= HOPELESS]
+    kept: list[Candidate] = []
+    while within and len(kept) < most:
+        layer = [each for each in within if not any(_beats(other, each, limits) for other in within)]
+        layer.sort(key=lambda each: (each.p_value, each.cost(limits)))
+        kept += evenly(layer, most - len(kept))
+        within = [each for each in within if each not in layer]
+    others = sorted((each for each in candidates if each.p_value > HOPELESS), key=lambda each: each.p_value)
+    names = {each.name for each in (*kept, *others[: most - len(kept)])}
+    return [candidate.name for candidate in candidates if candidate.name in names]
+
+
+def _beats(first: Candidate, second: Candidate, limits: Limits) -> bool:
+    """Whether a candidate is no worse than another one in cost and p-value, and better in one of them."""
+    mine, other = (first.cost(limits), first.p_value), (second.cost(limits), second.p_value)
+    return mine[0] <= other[0] and mine[1] <= other[1] and mine != other
+
+
+def evenly(items: list[Candidate], most: int) -> list[Candidate]:
+    """Returns at most `most` items, evenly spaced, with the first and the last."""
+    if len(items) <= most:
+        return items
+    if most < 2:
+        return items[:most]
+    places = {round(place * (len(items) - 1) / (most - 1)) for place in range(most)}
+    return [items[place] for place in sorted(places)]
+
+
+def _quantile(alpha: float, freedom: float) -> float:
+    if math.isinf(freedom):
+        return float(scipy.stats.norm.isf(alpha))
+    return float(scipy.stats.t.isf(alpha, freedom))
+
+
+def _passed(candidate: Candidate, why: str, **facts: object) -> PassedOver:
+    given = {"name": candidate.name, "description": candidate.description, "why": why, **facts}
+    return PassedOver.model_validate(given)
