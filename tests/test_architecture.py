@@ -14,7 +14,7 @@ import pruneaudit
 ROOT = Path(pruneaudit.__file__).parent
 ROOMS = [
     *("core", "metrics", "study", "data", "models", "training", "compression", "defenses"),
-    *("signals", "attacks", "evaluation", "external", "engine", "runs", "report", "gate", "tracking"),
+    *("signals", "attacks", "evaluation", "external", "engine", "runs", "report", "choosing", "gate", "tracking"),
     *("api", "published", "cli"),
 ]
 """docs/architecture.md describes them. Steps and tables of the published systems call the api, hence its place."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pruneaudit.api import (
+        Choice,
         Curves,
         Families,
         FamilySettings,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Runtime,
         attack,
         check,
+        choose,
         families,
         power,
         records,
@@ -68,6 +70,7 @@ __all__ = [
     "SOURCES",
     "Attack",
     "Audit",
+    "Choice",
     "CompressedModel",
     "Compressor",
     "Curves",
@@ -98,6 +101,7 @@ __all__ = [
     "attack",
     "audit",
     "check",
+    "choose",
     "collect_signals",
     "compress",
     "draw_references",
@@ -119,6 +123,7 @@ _HOME = {
     "Attack": "pruneaudit.attacks.attack",
     "Audit": "pruneaudit.evaluation",
     "COMPRESSORS": "pruneaudit.compression",
+    "Choice": "pruneaudit.api",
     "Compressor": "pruneaudit.compression.compressor",
     "Curves": "pruneaudit.api",
     "DEFENSES": "pruneaudit.defenses",
@@ -152,6 +157,7 @@ _HOME = {
     "attack": "pruneaudit.api",
     "audit": "pruneaudit.evaluation",
     "check": "pruneaudit.api",
+    "choose": "pruneaudit.api",
     "collect_signals": "pruneaudit.external.collect",
     "draw_references": "pruneaudit.data.own_references",
     "export": "pruneaudit.runs.export",

@@ -10,7 +10,7 @@ from pruneaudit.cli import app
 ROOT = typer.main.get_command(app)
 COMMANDS = {
     "Start": ["demo", "list"],
-    "Studies": ["run", "attack", "mia-prune", "pruning-mia", "compleak"],
+    "Studies": ["run", "choose", "attack", "mia-prune", "pruning-mia", "compleak"],
     "Own models": ["audit-model", "collect", "audit", "compress", "canaries"],
     "Results": ["report", "check", "frontier", "families", "power", "records", "figures", "export"],
     "Maintenance": ["verify", "sanity-check", "clean", "migrate"],

@@ -37,6 +37,7 @@ FROZEN = {
     "RECORD_COINS": "record coins",
     "RECORD_FOLDS": "record folds",
     "RECORD_HALVES": "record halves",
+    "SEARCH": "search",
     "CERTIFICATE": "certificate",
     "MIGRATION": "migration",
     "CALIBRATION": "calibration",

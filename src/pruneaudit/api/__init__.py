@@ -2,6 +2,7 @@
 
 from pruneaudit.api.again import attack, report_again
 from pruneaudit.api.checking import check
+from pruneaudit.api.choice import Choice, choose
 from pruneaudit.api.family_leakage import Families, FamilySettings, families
 from pruneaudit.api.fewer_references import Curves, Power, power
 from pruneaudit.api.page import PageSettings
@@ -13,6 +14,7 @@ from pruneaudit.api.upkeep import clean_run, sanity_check, verify
 from pruneaudit.api.writing import Run
 
 __all__ = [
+    "Choice",
     "Curves",
     "Families",
     "FamilySettings",
@@ -26,6 +28,7 @@ __all__ = [
     "attack",
     "audit_files",
     "check",
+    "choose",
     "clean_run",
     "families",
     "power",

@@ -113,7 +113,7 @@ def run(
         >>> sorted(set(finished.audit.findings["attack"]))
         ['loss', 'rmia']
     """
-    study = _study_of(study)
+    study = study_of(study)
     prepared = prepare(study, Path(out) / study.name, runtime or Runtime())
     with watching(prepared, page) as (watch, facts):
         identity = evaluation_identity(prepared.plan, page, facts["versions"])
@@ -124,7 +124,7 @@ def run(
         return write(prepared, executed, audited, watch, page, identity)
 
 
-def _study_of(given: Study | str | Path) -> Study:
+def study_of(given: Study | str | Path) -> Study:
     """Returns the given study, or loads the one that is named."""
     if isinstance(given, str | Path):
         return load_recipe_or_file(str(given))

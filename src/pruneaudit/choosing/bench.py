@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pruneaudit.choosing.description import described
 from pruneaudit.choosing.halves import FEWEST_VICTIMS, Halves
-from pruneaudit.choosing.measuring import Asked, accuracy_test, play_attacks, ranked_leakage
-from pruneaudit.choosing.wording import described
+from pruneaudit.choosing.measuring import levels_of, play_attacks, unattacked
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.threads import one_blas_thread
@@ -34,9 +34,10 @@ from pruneaudit.engine.sources import add_sources
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.target_files import TARGET_ID
 from pruneaudit.evaluation.attack_setting import AttackSetting, bank_settings
+from pruneaudit.evaluation.candidate_tests import Played, largest_leakage, tests_of
 from pruneaudit.evaluation.certificate import Candidate
-from pruneaudit.evaluation.measure import accuracies
-from pruneaudit.metrics import Measurement, PerVictim
+from pruneaudit.evaluation.limits import Limits
+from pruneaudit.evaluation.measure import Accuracies, Measured, accuracies
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.audit import MATCHED, UNDEFENDED
@@ -51,11 +52,13 @@ Gate = Callable[[Candidate], bool]
 class Trial:
     """One candidate on some models."""
 
+    models: tuple[int, ...]
     candidate: Candidate
-    accuracy: PerVictim
+    """With its tests."""
+    accuracies: Accuracies
     """Of every victim, for paired comparisons."""
-    leakage: Mapping[tuple[str, str, str], Measurement]
-    """Limited figures by attack, kind of references and column; empty if it was not attacked."""
+    measured: Mapping[Played, Measured]
+    """By attack and kind of references, likewise; empty if it was not attacked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,7 @@ class Bench:
     """All candidates by name; None: the uncompressed network."""
     halves: Halves
     audit_data: AuditData
-    asked: Asked
+    limits: Limits
     source_hash: SourceHash
     machine: Machine
 
@@ -164,7 +167,7 @@ class Bench:
     def _measured(
         self, plan: Plan, names: Sequence[str], left_out: Collection[int], failed: dict[str, str], gate: Gate
     ) -> Tried:
-        """Measures accuracies and sizes, and attacks the candidates that pass the gate; adds unusable ones to `failed`."""
+        """Measures accuracies and sizes, and attacks those that pass the gate; adds unusable ones to `failed`."""
         models = sorted({task.model_id for task in plan.tasks if task.action == "signals"} - set(left_out))
         read = signals_reader(plan, self.machine.store, self.audit_data, left_out)
         known: dict[str, Signals] = {}
@@ -196,20 +199,18 @@ class Bench:
 
     def _trial(self, plan: Plan, name: str, signals: Signals) -> Trial:
         """Returns a candidate with its accuracy and sizes: of the largest of its victims."""
-        rows = signals.victims
-        victims = set(signals.model_names[rows].tolist())
+        victims = set(signals.model_names[signals.victims].tolist())
         folders = [self.machine.store.path(t.artifact) for t in plan.models(name) if t.model_id in victims]
         summaries = [json.loads((folder / SUMMARY_FILE).read_text()) for folder in folders]
-        others = (signals.ordinary[rows] & ~signals.member[rows]).sum(axis=1)
-        accuracy = accuracies(signals).test
+        found = accuracies(signals)
         candidate = Candidate(
             name=name,
             description=described(self.candidates[name]),
-            tests=(accuracy_test(accuracy, int(others.min()), self.asked),),
+            tests=tests_of(self.limits, found, {}, self.study.seed),
             bytes=_largest(summaries, "compressed_bytes"),
             macs=_largest(summaries, "macs"),
         )
-        return Trial(candidate, accuracy, {})
+        return Trial(tuple(signals.model_names.tolist()), candidate, found, {})
 
     def _settings(self, plan: Plan, name: str, signals: Mapping[str, Signals]) -> list[AttackSetting]:
         found = bank_settings(signals, self.study.audit.references, counterparts(plan.study))
@@ -231,10 +232,14 @@ class Bench:
         learned = learn(plan, machine.store, self.audit_data, every, players, left_out)
         found: dict[str, Trial] = {}
         for name, own in settings.items():
-            played = play_attacks(own, attacks, self.asked, learned.recall)
-            before = trials[name].candidate
-            told = {"tests": (*before.tests, *played.tests), "leakage": ranked_leakage(played.tests, self.asked.limits)}
-            found[name] = Trial(before.model_copy(update=told), trials[name].accuracy, played.measured)
+            trial, levels = trials[name], levels_of(self.limits)
+            measured = play_attacks(own, attacks, levels, self.study.seed, learned.recall)
+            tests = tests_of(self.limits, trial.accuracies, measured, self.study.seed)
+            if not measured:
+                tests = (*tests, *unattacked(self.limits))
+            told = {"tests": tests, "leakage": largest_leakage(tests, self.limits)}
+            candidate = trial.candidate.model_copy(update=told)
+            found[name] = replace(trial, candidate=candidate, measured=measured)
         return found
 
 

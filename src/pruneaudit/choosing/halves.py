@@ -55,7 +55,9 @@ class Halves:
         """
         fewest = FEWEST_VICTIMS * self.group_size
         sizes = [max(number // self.group_size * self.group_size, fewest) for number in asked]
-        return tuple(self.search[:size] for size in dict.fromkeys([*sizes, len(self.search)]) if size <= len(self.search))
+        return tuple(
+            self.search[:size] for size in dict.fromkeys([*sizes, len(self.search)]) if size <= len(self.search)
+        )
 
 
 def halves_of(study: Study) -> Halves:

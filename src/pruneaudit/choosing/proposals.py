@@ -10,7 +10,7 @@ candidate that was not attacked, or that failed, is worse than all others in bot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import scipy
@@ -154,5 +154,3 @@ def imported() -> Any:
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-

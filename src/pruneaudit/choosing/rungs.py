@@ -99,35 +99,48 @@ class Race:
         found: dict[str, PassedOver] = {}
         for name, trial in trials.items():
             for other, rival in trials.items():
-                if other != name and other not in found and self._is_beaten(trial, rival):
-                    found[name] = _passed(trial.candidate, "raced out", against=other)
+                beaten = None if other == name or other in found else self._beaten(trial, rival)
+                if beaten is not None:
+                    found[name] = beaten
                     break
         return found
 
-    def _is_beaten(self, trial: Trial, rival: Trial) -> bool:
-        """Whether a rival is no larger, keeps the limits by its estimates, and is clearly better in every figure."""
-        own, other = trial.candidate, rival.candidate
-        if other.cost(self.limits) > own.cost(self.limits) or other.p_value > HOPELESS:
-            return False
-        if not trial.leakage or trial.leakage.keys() != rival.leakage.keys():
-            return False
-        differences = [difference_of(trial.leakage[key], rival.leakage[key]) for key in trial.leakage]
-        if self.limits.min_accuracy is not None:
-            differences.append(difference_two_way(rival.accuracy, trial.accuracy))
-        return all(self._is_above_zero(difference) for difference in differences)
+    def _beaten(self, trial: Trial, rival: Trial) -> PassedOver | None:
+        """Why a candidate is beaten; None if it is not.
 
-    def _is_above_zero(self, difference: Estimate) -> bool:
-        """Whether the one-sided lower bound of a difference is above 0."""
+        The rival then is no larger, keeps all limits by its estimates, and is clearly better in every limited figure.
+        """
+        own, other = trial.candidate, rival.candidate
+        if other.cost(self.limits) > own.cost(self.limits) or other.p_value > HOPELESS or trial.models != rival.models:
+            return None
+        if not self.limits.leakage or not trial.measured or trial.measured.keys() != rival.measured.keys():
+            return None
+        differences = [
+            difference_of(trial.measured[played].by_column[column], rival.measured[played].by_column[column])
+            for column in self.limits.leakage
+            for played in trial.measured
+        ]
+        if self.limits.min_accuracy is not None:
+            differences.append(difference_two_way(rival.accuracies.test, trial.accuracies.test))
+        bounds = [self._lower_bound(difference) for difference in differences]
+        if not all(bound > 0 for bound in bounds):
+            return None
+        shown = {"figure": next(iter(self.limits.leakage)), "difference": differences[0].value, "bound": bounds[0]}
+        attack = next(iter(trial.measured))[0]
+        return _passed(own, "raced out", against=other.name, attack=attack, **shown)
+
+    def _lower_bound(self, difference: Estimate) -> float:
+        """The one-sided lower bound of a difference; minus infinity if unknown."""
         if not math.isfinite(difference.std_error):
-            return False
-        return difference.value - _quantile(self.alpha, difference.freedom) * difference.std_error > 0
+            return -math.inf
+        return difference.value - _quantile(self.alpha, difference.freedom) * difference.std_error
 
 
 def better_part(candidates: Sequence[Candidate], limits: Limits, most: int) -> list[str]:
     """Returns the names of the better candidates, at most `most`, in the order given.
 
-    First those whose estimates keep all limits, in layers: each layer has the candidates that no other one beats in both
-    cost and p-value. A layer that does not fit is thinned evenly from its safest to its cheapest. Then the others,
+    First those whose estimates keep all limits, in layers: no other one beats those of a layer in both cost and
+    p-value. A layer that does not fit is thinned evenly from its safest to its cheapest. Then the others,
     those with the lowest p-values first.
 
     Args:
@@ -138,13 +151,18 @@ def better_part(candidates: Sequence[Candidate], limits: Limits, most: int) -> l
     within = [candidate for candidate in candidates if candidate.p_value <= HOPELESS]
     kept: list[Candidate] = []
     while within and len(kept) < most:
-        layer = [each for each in within if not any(_beats(other, each, limits) for other in within)]
-        layer.sort(key=lambda each: (each.p_value, each.cost(limits)))
+        layer = front(within, limits)
         kept += evenly(layer, most - len(kept))
         within = [each for each in within if each not in layer]
     others = sorted((each for each in candidates if each.p_value > HOPELESS), key=lambda each: each.p_value)
     names = {each.name for each in (*kept, *others[: most - len(kept)])}
     return [candidate.name for candidate in candidates if candidate.name in names]
+
+
+def front(candidates: Sequence[Candidate], limits: Limits) -> list[Candidate]:
+    """Returns the candidates that no other one beats in both cost and p-value, the safest first."""
+    layer = [each for each in candidates if not any(_beats(other, each, limits) for other in candidates)]
+    return sorted(layer, key=lambda each: (each.p_value, each.cost(limits)))
 
 
 def _beats(first: Candidate, second: Candidate, limits: Limits) -> bool:

@@ -15,6 +15,7 @@ from pruneaudit.cli import (
     audit_model,
     canaries,
     check,
+    choose,
     clean,
     collect,
     compleak,
@@ -55,6 +56,7 @@ START, STUDIES, OWN, RESULTS, MAINTENANCE = "Start", "Studies", "Own models", "R
 app.command("demo", cls=PanelCommand, rich_help_panel=START)(demo.command)
 app.command("list", cls=PanelCommand, rich_help_panel=START)(listing.command)
 app.command("run", cls=RunCommand, rich_help_panel=STUDIES)(run.command)
+app.command("choose", cls=PanelCommand, rich_help_panel=STUDIES)(choose.command)
 app.command("attack", cls=PanelCommand, rich_help_panel=STUDIES)(attack.command)
 app.add_typer(mia_prune.app, rich_help_panel=STUDIES)
 app.add_typer(pruning_mia.app, rich_help_panel=STUDIES)
@@ -83,7 +85,7 @@ EXIT_INTERRUPTED = 130
 GROUPS = ("canaries", "mia-prune", "pruning-mia", "compleak")
 """Commands with subcommands."""
 GO_ON = (
-    *("run", "demo", "audit-model", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
+    *("run", "choose", "demo", "audit-model", "attack", "mia-prune pretrain", "mia-prune prune", "mia-prune mia"),
     *("pruning-mia train", "pruning-mia run-experiment", "pruning-mia mia"),
 )
 """Commands that keep finished parts and continue from there when repeated."""

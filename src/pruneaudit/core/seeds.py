@@ -130,6 +130,8 @@ RECORD_FOLDS = "record folds"
 RECORD_HALVES = "record halves"
 """Two disjoint sets of references, whose lists are compared."""
 
-# Certificates
+# Searches and certificates
+SEARCH = "search"
+"""Which candidates of a space are tried."""
 CERTIFICATE = "certificate"
 """Replicates of a figure near 0 or 1."""

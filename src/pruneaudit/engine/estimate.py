@@ -16,7 +16,6 @@ from pruneaudit.core.files import COMPRESSED_FILE, EARLY_FILE, MASK_FILE
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.task_context import new_model
-from pruneaudit.study import DENSE
 
 SMALL_FILES = 20_000
 """Disk blocks of the configuration, history, summary and seal of one artifact, in bytes."""
@@ -57,7 +56,8 @@ def disk_bytes(plan: Plan, audit_data: AuditData, tasks: Sequence[Task]) -> int:
 
 def _model_bytes(plan: Plan, audit_data: AuditData) -> tuple[int, int]:
     """Returns the bytes of one model's weights, and of its mask."""
-    network = new_model(plan.models(DENSE)[0].spec, audit_data, torch.Generator())
+    first = next(task for task in plan.tasks if task.makes_model)  # a dense one, if there is any
+    network = new_model(first.spec, audit_data, torch.Generator())
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     return weights, sum(weight.numel() for weight in counted_weights(network).values())
 

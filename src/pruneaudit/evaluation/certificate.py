@@ -90,10 +90,10 @@ class PassedOver(Options):
 
     name: str
     description: str = ""
-    why: Literal["accuracy", "leakage", "raced out", "better one", "too large", "many", "failed"]
-    """accuracy, leakage: the search's figure breaks a limit; raced out: clearly worse than the best of its rung; better
-    one: another one of the list is at least as safe and better; many: the list was full; failed: it could not be
-    made."""
+    why: Literal["accuracy", "leakage", "raced out", "halved", "better one", "too large", "many", "failed"]
+    """accuracy, leakage: the search's figure breaks a limit; raced out: clearly worse than the best of its rung;
+    halved: not among the better part of its rung; better one: another one of the list is at least as safe and better;
+    many: the list was full; failed: it could not be made."""
     rung: int | None = None
     """The rung of the search, from 0."""
     figure: str = ""

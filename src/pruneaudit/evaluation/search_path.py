@@ -13,6 +13,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, write_atomically
 from pruneaudit.core.options import Options, validated
 from pruneaudit.evaluation.certificate import Candidate, PassedOver
+from pruneaudit.evaluation.limits import Limits
 
 FORMAT: Literal[1] = 1
 KIND: Literal["pruneaudit search"] = "pruneaudit search"
@@ -44,6 +45,17 @@ class SearchPath(Options):
 
     kind: Literal["pruneaudit search"] = KIND
     format: Literal[1] = FORMAT
+    identity: str = ""
+    """Hash of all that determines the search: study, samples, limits, halves."""
+    study: str = ""
+    """The study's name."""
+    limits: Limits | None = None
+    attacks: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    method: str = "grid"
+    """grid or optuna."""
+    num_candidates: int = 0
+    """The size of the space, with the uncompressed network if that is a candidate."""
     rungs: tuple[Rung, ...]
     confirm_model_ids: tuple[int, ...] = ()
     """The models of the half that confirms: none of them is in a rung."""
@@ -51,10 +63,31 @@ class SearchPath(Options):
     """The list that was confirmed, in its order."""
     passed_over: tuple[PassedOver, ...] = ()
     """Those of the last rung that are not on the list, and candidates that never entered a rung."""
+    naive: str = ""
+    """The choice of a search without confirmation: the best by the last rung's own estimates. Empty if all of these
+    break a limit."""
+    earlier: tuple[str, ...] = ()
+    """Identities of other choices that models of this half had confirmed before."""
+
+    @property
+    def num_tried(self) -> int:
+        """The number of candidates of the first rung."""
+        first = self.rungs[:1]
+        return sum(len(rung.candidates) for rung in first)
+
+    @property
+    def searched(self) -> dict[str, Candidate]:
+        """Each candidate with its figures of the last rung that it entered, by name."""
+        return {candidate.name: candidate for rung in self.rungs for candidate in rung.candidates}
+
+    @property
+    def left(self) -> tuple[PassedOver, ...]:
+        """All tried candidates that are not on the list, and why."""
+        return (*(one for rung in self.rungs for one in rung.passed_over), *self.passed_over)
 
     def write(self, path: Path) -> Path:
-        """Writes it as JSON."""
-        return write_atomically(path, self.model_dump_json(indent=1, exclude_none=True) + "\n")
+        """Writes it as JSON; returns after it has reached the disk."""
+        return write_atomically(path, self.model_dump_json(indent=1, exclude_none=True) + "\n", flushed=True)
 
     @classmethod
     def read(cls, path: Path) -> SearchPath:

@@ -133,7 +133,7 @@ class Entry:
         release = self._release(place)
         parts = [str(self.template.get("name") or release.name)]
         for dimension, number, is_shown in zip(self.dimensions, place, self._named, strict=True):
-            parts += [f"{dimension.name}={dimension.values[number]}"] if is_shown else []
+            parts += [f"{dimension.name}={_shown(dimension.values[number])}"] if is_shown else []
         name = _short("+".join(parts))
         return Candidate(release.model_copy(update={"name": name}), self.number, (*place,))
 
@@ -184,6 +184,11 @@ def candidates_of(templates: Sequence[Mapping[str, Any]]) -> tuple[Candidate, ..
                 known.add(settings)
                 found[candidate.name] = candidate
     return tuple(found.values())
+
+
+def _shown(value: Any) -> str:
+    """Returns a value as part of a name; a list as `8x16`."""
+    return "x".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
 def _short(name: str) -> str:
@@ -297,6 +302,8 @@ def _points(given: Mapping[str, Any], where: str) -> tuple[float, ...]:
         raise ValueError(f"{where}: got low = {low} with log = true, expected a number above 0")
     whole = isinstance(low, int) and isinstance(high, int)
     steps = given.get("steps", high - low + 1 if whole else None)
+    if steps is None:
+        raise ValueError(f"{where}: got a range without steps, expected the number of its values, such as steps = 5")
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_CANDIDATES:
         raise ValueError(f"{where}.steps: got {steps!r}, expected a number of values from 1 to {MAX_CANDIDATES:,}")
     if steps == 1 and low != high:

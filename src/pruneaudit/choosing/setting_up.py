@@ -1,0 +1,99 @@
+"""What a choice needs before it begins: a study that can be searched, its attacks, and its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pruneaudit.attacks.groups import expand
+from pruneaudit.attacks.primary import attack_by_rule
+from pruneaudit.choosing.halves import Halves
+from pruneaudit.core.errors import UserError
+from pruneaudit.core.identity import sha256_of
+from pruneaudit.core.options import validated
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.engine.plan import check_plugins
+from pruneaudit.evaluation.limits import Limits
+from pruneaudit.study import DENSE, Plugin, Release, Study
+from pruneaudit.study.choose import Choose
+
+RMIA = "rmia"
+_OF_CHOICE = {"description", "keep_weights"}
+"""Settings of a study that determine no choice."""
+SEMANTICS = 1
+"""Raise it where a search or a confirmation would decide differently."""
+
+
+def choose_of(study: Study) -> Choose:
+    """Returns the settings of the search.
+
+    Raises:
+        UserError: the study has none.
+    """
+    if study.choose is None:
+        raise UserError(
+            f"study '{study.name}' has no section [choose], expected one with at least one [[choose.space]], such as:"
+            " compress = 'rtn', bits = [8, 4]"
+        )
+    return study.choose
+
+
+def candidates_by_name(choose: Choose) -> dict[str, Release | None]:
+    """Returns all candidates; None stands for the uncompressed network."""
+    found: dict[str, Release | None] = {DENSE: None} if choose.dense else {}
+    return found | {candidate.name: candidate.release for candidate in choose.candidates}
+
+
+def searched_study(study: Study, choose: Choose, halves: Halves) -> Study:
+    """Returns the study with the attacks of the search as its attacks, after checking all candidates.
+
+    Its releases are those of the study that candidates can start from.
+
+    Raises:
+        UserError: a candidate or an attack cannot be used.
+    """
+    attacks = choose.attacks or _usual_attacks(study, halves)
+    audit = study.audit.model_copy(update={"attacks": attacks, "families": (), "outputs": ()})
+    searched = study.model_copy(update={"audit": audit, "choose": None})
+    releases = [release for release in study.releases if not release.weights]
+    known = {release.name: release for release in releases}
+    more = [c.release for c in choose.candidates if known.get(c.name) != c.release]
+    whole = searched.model_copy(update={"releases": (*releases, *more)})
+    validated(Study, whole.model_dump(mode="json"), "choose.space")
+    check_plugins(whole)
+    return searched.model_copy(update={"releases": tuple(releases)})
+
+
+def _usual_attacks(study: Study, halves: Halves) -> tuple[Plugin, ...]:
+    """Returns the primary attack by rule, for the references of the half that confirms, and RMIA."""
+    try:
+        labels = [attack.label for attack in expand(study.audit.attacks)]
+    except UserError as error:
+        raise UserError(f"audit.attacks: {error}") from None
+    primary = attack_by_rule(labels, halves.num_references)
+    rmia = RMIA if study.membership.protocol != "disjoint" else f"{RMIA}:mode=offline"
+    return tuple(Plugin.model_validate(label) for label in dict.fromkeys([primary, rmia]))
+
+
+def study_hash(study: Study) -> str:
+    """Returns the hash of the settings of a study that determine a choice."""
+    return sha256_of(study.model_dump(mode="json", exclude=_OF_CHOICE))
+
+
+def identity_of(study: Study, limits: Limits, audit_data: AuditData, sources: Mapping[str, str]) -> str:
+    """Returns the hash of all that determines a choice.
+
+    Args:
+        study: the study.
+        limits: the limits.
+        audit_data: its samples.
+        sources: hashes of user functions and files.
+    """
+    return sha256_of(
+        {
+            "semantics_version": SEMANTICS,
+            "study": study_hash(study),
+            "limits": limits.model_dump(mode="json"),
+            "audit_data": audit_data.sha256,
+            "sources": dict(sources),
+        }
+    )
