@@ -43,7 +43,15 @@ from pruneaudit.study.choose import Choose
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A finished choice."""
+    """A finished choice.
+
+    Example:
+        >>> space = 'choose.space=[{compress = "rtn", bits = [4, 8]}]'
+        >>> study = pruneaudit.Study.load("study.toml", ["name=small", "membership.num_models=8", space])
+        >>> choice = pruneaudit.choose(study, pruneaudit.Limits(max_auc=0.9), out="runs")
+        >>> choice.report.name
+        'certificate.html'
+    """
 
     folder: Path
     """The folder of the run."""
@@ -100,6 +108,13 @@ def choose(
         UserError: study, limits, data, device or folder cannot be used.
         TasksFailedError: tasks failed, and too few models are left.
         StorageError: the disk is full; finished parts are kept.
+
+    Example:
+        >>> space = 'choose.space=[{compress = "rtn", bits = [4, 8]}]'
+        >>> study = pruneaudit.Study.load("study.toml", ["name=small", "membership.num_models=8", space])
+        >>> choice = pruneaudit.choose(study, pruneaudit.Limits(max_auc=0.9), out="runs")
+        >>> choice.chosen.name
+        'rtn-4'
     """
     asked = _prepared(study_of(study), limits, Path(out), runtime or Runtime())
     with _watching(asked, page) as progress:
