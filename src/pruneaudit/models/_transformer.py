@@ -11,9 +11,6 @@ from pruneaudit.models.init import Normal
 
 # B batch, T tokens, D width of the network, C classes
 
-EMBEDDING_STD = 0.1
-"""Wider than BERT's .02, with which small networks memorise less of what they are trained on."""
-
 
 class TextEncoder(nn.Module):
     """Texts to logits."""
@@ -22,7 +19,7 @@ class TextEncoder(nn.Module):
     """Texts may be shorter than the positions: training leaves out columns that are padding for a whole batch."""
 
     def __init__(
-        self, shape: TokenShape, num_classes: int, width: int, layers: int, heads: int, dropout: float
+        self, shape: TokenShape, num_classes: int, width: int, layers: int, heads: int, dropout: float, std: float
     ) -> None:
         """Makes the layers.
 
@@ -33,16 +30,18 @@ class TextEncoder(nn.Module):
             layers: number of blocks.
             heads: attention heads of a block.
             dropout: probability that an output of the embedding or of a part of a block is zero in training.
+            std: standard deviation of all initial weights.
         """
         super().__init__()
         self.embedding = nn.Embedding(shape.vocabulary.size, width)
         self.positions = nn.Embedding(shape[0], width)
-        for table in (self.embedding, self.positions):
-            table.initial_values = {"weight": Normal(EMBEDDING_STD)}  # type: ignore[assignment]
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(EncoderBlock(width, heads, 2 * width, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, num_classes)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear | nn.Embedding):
+                layer.initial_values = {"weight": Normal(std)}  # type: ignore[assignment]
 
     def get_input_embeddings(self) -> nn.Module:
         """The layer that gets the token ids, by the name that Hugging Face's models give this method."""

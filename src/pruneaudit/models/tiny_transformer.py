@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.options import Options
 from pruneaudit.data.kinds import TokenShape
-from pruneaudit.models.model import Dropout, Model, NetworkOptions, Width
+from pruneaudit.models.model import Dropout, Model, Width
 
 if TYPE_CHECKING:
     import torch
 
 
-class TinyTransformerOptions(NetworkOptions):
+class TinyTransformerOptions(Options):
     """Its sizes."""
 
     width: Width = 64
@@ -29,6 +30,8 @@ class TinyTransformerOptions(NetworkOptions):
     """Attention heads of each block; the width is a multiple of it."""
     dropout: Dropout = 0.0
     """Probability that an attention weight or an output of a part of a block is zero in training."""
+    initial_std: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Standard deviation of the initial weights. With BERT's 0.02, a network of this size memorises less."""
 
 
 class TinyTransformer(Model[TinyTransformerOptions]):
@@ -53,7 +56,7 @@ class TinyTransformer(Model[TinyTransformerOptions]):
                 f"model 'tiny_transformer': got width = {options.width} and heads = {options.heads}, expected a width"
                 " that is a multiple of the heads"
             )
-        sizes = options.width, options.layers, options.heads, options.dropout
+        sizes = options.width, options.layers, options.heads, options.dropout, options.initial_std
         return TextEncoder(input_shape, num_classes, *sizes)
 
 
