@@ -185,3 +185,20 @@ def test_texts_train_with_batches_of_all_sizes(make_defense_context: MakeDefense
     context = make_defense_context(Training(epochs=1, batch_size=2, learning_rate=0.1), members=texts())
     trained(DEFENSE.prepare(model, OPTIONS), context)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_changes_in_place_are_refused_in_one_line() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.one(x)
+            hidden += x
+            return self.two(hidden)
+
+    draws = torch.Generator().manual_seed(0)
+    with pytest.raises(UserError, match=r"defense 'dp' cannot take .* write x = x \+ y for x \+= y") as refused:
+        DEFENSE.try_batch(DEFENSE.prepare(InPlace(), OPTIONS), torch.randn(4, 8, generator=draws), torch.arange(4) % 3)
+    assert "\n" not in str(refused.value)

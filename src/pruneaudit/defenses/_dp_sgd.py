@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pruneaudit.compression.mask import Masks
+from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.data.inputs import Inputs, answered
 from pruneaudit.defenses._dp_accounting import Account
 from pruneaudit.defenses._dp_check import GradientCheck
@@ -112,7 +113,7 @@ def try_batch(model: nn.Module, x: Inputs, y: Tensor) -> None:
     """Computes each sample's gradient for every parameter of a prepared network, once.
 
     Raises:
-        UserError: a parameter lacks them.
+        UserError: a parameter lacks them, or the network's code does not go with the hooks that compute them.
     """
     check = GradientCheck({name: weight for name, weight in model.named_parameters() if weight.requires_grad})
     wrapped = per_sample(model)
@@ -121,6 +122,11 @@ def try_batch(model: nn.Module, x: Inputs, y: Tensor) -> None:
         check.before_backward(len(y))
         loss.backward()
         check.after_backward(len(y))
+    except RuntimeError as error:
+        raise UserError(
+            f"defense 'dp' cannot take the gradients of single samples of this network ({in_one_line(error, 150)});"
+            " if its forward changes tensors in place, write x = x + y for x += y"
+        ) from error
     finally:
         wrapped.to_standard_module()
 
