@@ -100,6 +100,12 @@ def test_it_exports_the_smaller_network(finished, tmp_path):
 
 
 @pytest.mark.slow
+def test_onnxruntime_gives_its_answers(finished, tmp_path):
+    pytest.importorskip("onnxruntime")
+    assert export(finished.folder, "heads-0.5", tmp_path / "heads.onnx").difference < 1e-5
+
+
+@pytest.mark.slow
 def test_processes_make_the_same_bytes(finished, make_study, tmp_path):
     again = run(study_of(make_study), tmp_path, runtime=Runtime("processes", jobs=2))
     for name in SMALLER:
