@@ -86,6 +86,9 @@ def test_texts_become_logits_and_padding_changes_nothing(family):
     logits = answered(network, x)
     assert logits.shape == (6, CLASSES) and logits.dtype == torch.float32
     other = {**x, "input_ids": torch.where(x["attention_mask"] == 1, x["input_ids"], 7)}
+    length = int(x["attention_mask"][:3].sum(1).max())
+    short = {key: value[:3, :length] for key, value in x.items()}
+    assert network.takes_any_length and torch.allclose(answered(network, short), logits[:3], atol=1e-5)
     if family not in ("gpt2", "llama", "roberta", "mpnet"):  # those find ends, or number positions, by the padding id
         assert torch.allclose(answered(network, other), logits, atol=1e-6)
 

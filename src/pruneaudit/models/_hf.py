@@ -176,12 +176,10 @@ def _offline() -> Iterator[None]:
 def _answering(network: Any, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     """The network with the hooks that it needs."""
     network.register_forward_hook(LogitsAlone(num_classes))
-    numbers_itself = network.config.model_type in POSITIONS_AFTER_PADDING  # by its ids, text by text
-    if (
-        isinstance(input_shape, TokenShape)
-        and not numbers_itself
-        and "position_ids" in inspect.signature(network.forward).parameters
-    ):
-        network.register_forward_pre_hook(PositionsOfEach(), with_kwargs=True)
+    if isinstance(input_shape, TokenShape):
+        network.takes_any_length = True  # training may leave out columns that are padding for a whole batch
+        numbers_itself = network.config.model_type in POSITIONS_AFTER_PADDING  # by its ids, text by text
+        if not numbers_itself and "position_ids" in inspect.signature(network.forward).parameters:
+            network.register_forward_pre_hook(PositionsOfEach(), with_kwargs=True)
     answering: nn.Module = network
     return answering
