@@ -74,7 +74,7 @@ class Adapted:
 
         return LoraConfig(
             r=self._settings.r,
-            lora_alpha=self._settings.alpha,  # type: ignore[arg-type]
+            lora_alpha=self._settings.alpha,
             lora_dropout=self._settings.dropout,
             target_modules="|".join(map(re.escape, self.targets)),  # the whole name must match
             fan_in_fan_out=any(_is_transposed(self.network.get_submodule(name)) for name in self.targets),
