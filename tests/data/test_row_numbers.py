@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.data import SOURCES
+from pruneaudit.data.frames import MISSING
 from pruneaudit.data.npz import NpzOptions
 from pruneaudit.data.row_numbers import is_row_number, numbering
 from pruneaudit.data.source import RawData
-from pruneaudit.data.table import MISSING, TableOptions
+from pruneaudit.data.table import TableOptions
 
 NUM_ROWS = 40
 FEATURES = np.random.default_rng(0).normal(size=(NUM_ROWS, 3))

@@ -21,6 +21,7 @@ _NO_SOURCES = {
     "copies",
     "drawing",
     "features",
+    "frames",
     "inputs",
     "kinds",
     "membership",
