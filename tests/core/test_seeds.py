@@ -18,6 +18,7 @@ FROZEN = {
     "CANARY_HALVES": "canary halves",
     "LABEL_NOISE": "label_noise",
     "EMBEDDED_IMAGES": "fashion_mnist_5k",
+    "EMBEDDED_TEXTS": "clinc150_6k",
     "MEMBERSHIP": "membership",
     "HALVES": "halves",
     "HOLDOUT_HALVES": "holdout halves",

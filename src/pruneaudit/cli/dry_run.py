@@ -93,7 +93,8 @@ def describe(
             print(printable(f"      not counted: what {study.training.function} trains"))
     _describe_learning(plan, audit_data, store, probe, workers)
     notes += tuple(target_data_notes(inputs_of_target(plan, audit_data))) if plan.files else ()
-    for note in (*replaced(study, audit_data, folder), *copies_note(audit_data), *study.warnings(), *notes):
+    told = (*copies_note(audit_data), *audit_data.notes, *study.warnings(), *notes)
+    for note in (*replaced(study, audit_data, folder), *told):
         print(printable(f"warning: {note}"))
     if missing:
         check_room(needed, folder)

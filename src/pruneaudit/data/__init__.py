@@ -12,7 +12,7 @@ from pruneaudit.core.registry import Registry
 if TYPE_CHECKING:
     from pruneaudit.data.source import Source
 
-_SHARED = {"archives", "array_pickle", "cifar", "download", "idx", "pictures", "source"}
+_SHARED = {"archives", "array_pickle", "cifar", "download", "frames", "idx", "pictures", "source", "texts"}
 """Modules that several sources share."""
 _NO_SOURCES = {
     "around_target",
@@ -21,7 +21,6 @@ _NO_SOURCES = {
     "copies",
     "drawing",
     "features",
-    "frames",
     "inputs",
     "kinds",
     "membership",
@@ -31,7 +30,10 @@ _NO_SOURCES = {
     "splits",
     "target_canaries",
     "target_members",
+    "text_files",
     "token_arrays",
+    "token_counts",
+    "tokenizing",
     "unknown_members",
     *_SHARED,
 }

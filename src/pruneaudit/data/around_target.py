@@ -93,6 +93,7 @@ def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.n
         lengths=taken.lengths,
         vocabulary=taken.vocabulary,
         tokenizer=taken.tokenizer,
+        notes=taken.notes,
         copy_of=copy_of if is_copy.any() else None,
         target_member=status[ids] == MEMBER,
         kept=part == 3,

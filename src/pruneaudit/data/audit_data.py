@@ -30,8 +30,10 @@ _ARRAYS = ("x", "y", "ids", "holdout", "public", "canary")
 _FACTS = "audit_data.json"
 _LEFT_OUT = "num_left_out"
 _VOCABULARY = "vocabulary"
+_NOTES = "notes"
 _IF_THERE = ("copy_of", "target_member", "kept", "lengths")
-_TOKENIZER = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
+"""Beside the arrays of texts."""
 SAVED_FILES = (*(f"{key}.npy" for key in _ARRAYS), _FACTS)
 """The files of all saved audit data."""
 
@@ -81,6 +83,8 @@ class AuditData:
     """The ids of the texts; None for images and tables."""
     tokenizer: str = ""
     """The JSON text of the tokenizer that made the ids, if it is known. The ids alone are part of the identity."""
+    notes: tuple[str, ...] = ()
+    """What readers of results should know of how texts became ids."""
 
     def __post_init__(self) -> None:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]
@@ -185,7 +189,8 @@ class AuditData:
     @property
     def files(self) -> tuple[str, ...]:
         """The names of the files that `save` writes."""
-        return (*(f"{key}.npy" for key in self._arrays()), *((_TOKENIZER,) if self.tokenizer else ()), _FACTS)
+        tokenizer = (TOKENIZER_FILE,) if self.tokenizer else ()
+        return (*(f"{key}.npy" for key in self._arrays()), *tokenizer, _FACTS)
 
     def save(self, folder: Path) -> None:
         """Writes one `.npy` per array and `audit_data.json` to `folder`, which is created if necessary."""
@@ -195,8 +200,9 @@ class AuditData:
         facts: dict[str, Any] = {"name": self.name, "classes": self.classes, "mean": self.mean, "std": self.std}
         facts |= {_LEFT_OUT: self.num_left_out} if self.num_left_out else {}
         facts |= {_VOCABULARY: self.vocabulary.numbers} if self.vocabulary else {}
+        facts |= {_NOTES: self.notes} if self.notes else {}
         if self.tokenizer:
-            (folder / _TOKENIZER).write_text(self.tokenizer, encoding="utf-8")
+            (folder / TOKENIZER_FILE).write_bytes(self.tokenizer.encode("utf-8"))
         (folder / _FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
@@ -226,8 +232,9 @@ class AuditData:
             classes = tuple(facts["classes"])
             arrays |= {_LEFT_OUT: int(facts.get(_LEFT_OUT, 0))}
             arrays |= {_VOCABULARY: Vocabulary(*facts[_VOCABULARY])} if _VOCABULARY in facts else {}
-            if (folder / _TOKENIZER).exists():
-                arrays |= {"tokenizer": (folder / _TOKENIZER).read_text(encoding="utf-8")}
+            arrays |= {_NOTES: tuple(map(str, facts.get(_NOTES, ())))}
+            if (folder / TOKENIZER_FILE).exists():
+                arrays |= {"tokenizer": (folder / TOKENIZER_FILE).read_bytes().decode("utf-8")}
             found = cls(**arrays, name=facts["name"], num_classes=len(classes), classes=classes, mean=mean, std=std)
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(

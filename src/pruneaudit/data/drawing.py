@@ -130,6 +130,7 @@ def draw(raw: RawSamples, data: Data, seed: int) -> AuditData:
         lengths=taken.lengths,
         vocabulary=taken.vocabulary,
         tokenizer=taken.tokenizer,
+        notes=taken.notes,
         copy_of=np.concatenate([place[:num_early], original[copies], place[num_early + len(copies) :]])
         if len(copies)
         else None,

@@ -24,7 +24,7 @@ def input_features(x: np.ndarray, fitted_on: np.ndarray) -> np.ndarray:
     """Computes the first principal components of the inputs, in units of their standard deviation.
 
     Args:
-        x: (N, ...) images or tables; the columns of a table are scaled to unit variance first.
+        x: (N, ...) images or tables, or texts by `numbers_of`; the columns of a table are scaled to unit variance.
         fitted_on: (N,) bool, the samples from which the components are found: half A of the holdout.
 
     Returns:

@@ -82,13 +82,15 @@ class RawData(RawSamples):
     """The ids of the texts; None for images and tables."""
     tokenizer: str = ""
     """The JSON text of the tokenizer that made the ids, if it is known."""
+    notes: tuple[str, ...] = ()
+    """What readers of results should know of how texts became ids."""
 
     def __post_init__(self) -> None:
         if self.lengths is not None and self.vocabulary is not None:
             _check_tokens(self.x, self.lengths, self.vocabulary)
         else:
             _check_x(self.x)
-        _check_y(self.y, len(self.x), self.classes)
+        check_classes(self.y, len(self.x), self.classes)
         _check_normalisation(self.x, self.mean, self.std)
 
     def first_equal(self) -> np.ndarray:
@@ -207,7 +209,17 @@ def _check_tokens(x: np.ndarray, lengths: np.ndarray, vocabulary: Vocabulary) ->
         )
 
 
-def _check_y(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:
+def check_classes(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> None:
+    """Checks labels and class names.
+
+    Args:
+        y: (N,) labels.
+        num_samples: N.
+        classes: the C class names.
+
+    Raises:
+        UserError: a label has no class, there are fewer than two, or two have one name.
+    """
     if y.dtype != np.int64 or y.shape != (num_samples,):
         raise UserError(
             f"y: got {y.dtype} of shape {y.shape}, expected int64 of shape ({num_samples},), one label per x"

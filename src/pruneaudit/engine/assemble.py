@@ -19,6 +19,7 @@ from pruneaudit.data.audit_data import AuditData, holdout_halves
 from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
+from pruneaudit.data.token_counts import numbers_of
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
 from pruneaudit.engine.family_audit import audit_families, canary_bounds, families_there, with_private_families
 from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
@@ -208,7 +209,7 @@ def signals_reader(
     told: dict[str, Any] = {}
     fitting = holdout_halves(audit_data.holdout, audit_data.ids)[0]
     if "features" in needs and fitting.sum() >= MIN_HOLDOUT:
-        told["features"] = input_features(audit_data.x, fitting)
+        told["features"] = input_features(numbers_of(audit_data, fitting), fitting)
 
     def read(release: str) -> Signals:
         found = release_signals(plan, store, audit_data, release, left_out)

@@ -6,6 +6,7 @@ and features of the input:
 
     tables    the columns (at most `MAX_COLUMNS`, drawn once), and mean, spread and share of zeros of each row
     images    means of blocks of pixels, and for each channel mean, spread, extremes, edges, blocks of JPEG and border
+    texts     counts of the most frequent tokens, and the number of tokens (`data/token_counts.py`), as a table
 
 The classifier is cross-fitted: each half of the samples is scored by one that was trained on the other half. The AUC is
 the mean of the halves' own AUCs, since scores of two classifiers do not compare, and pooling them would be biased. If
@@ -13,8 +14,6 @@ there is no difference, each half's AUC has mean 0.5 and DeLong's variance, what
 correlated: a chance association in one half shows up in both. So the ends of the interval are the means of the halves'
 own ends, which is wide enough for any correlation. (With five folds, intervals that took folds for independent covered
 82% instead of 95% with 300 samples, and 92% with 1,000.)
-
-Texts (token inputs) have no features yet; `features` is the place.
 """
 
 # N samples, F features, K folds
@@ -64,7 +63,7 @@ def input_difference(
     """Trains classifiers of members on inputs and labels, and measures them on samples that they did not see.
 
     Args:
-        x: (N, ...) numbers: tables (N, F) or images (N, channels, height, width).
+        x: (N, ...) numbers: tables (N, F), images (N, channels, height, width), or texts by `numbers_of`.
         y: (N,) int labels.
         member: (N,) bool, of one model.
         counted: (N,) bool, the samples that the audit scores.
@@ -107,7 +106,6 @@ def features(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     if x.ndim == 4:
         return _of_images(x.astype(np.float32))
-    # Inputs of another kind, such as token ids, need an extractor of their own here; bare columns are for tables.
     return _of_tables(x.reshape(len(x), -1).astype(np.float32), rng)
 
 

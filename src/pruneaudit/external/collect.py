@@ -26,6 +26,7 @@ from pruneaudit.core.machine import HERE, Machine
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.features import input_features
 from pruneaudit.data.source import RawData
+from pruneaudit.data.token_counts import numbers_of
 from pruneaudit.evaluation.data_checks import inputs_differ_words
 from pruneaudit.evaluation.input_difference import input_difference
 from pruneaudit.evaluation.left_out import unknown_words
@@ -165,7 +166,7 @@ def collect(
     elif structures is not None:
         notes.setdefault(NO_STRUCTURE)
     if frame.fitting.sum() >= MIN_HOLDOUT:
-        collected["features"] = input_features(audit_data.x, frame.fitting)
+        collected["features"] = input_features(numbers_of(audit_data, frame.fitting), frame.fitting)
     runtime.progress.say("do members and others differ before any model looks?")
     collected["inputs_auc"] = _inputs_auc(frame, audit_data, notes.setdefault)
     signals = dataclasses.replace(frame, **collected)
@@ -211,7 +212,7 @@ def _tell_one_sided(frame: Signals, warn: Callable[[str], None]) -> None:
 def _inputs_auc(frame: Signals, audit_data: AuditData, warn: Callable[[str], None]) -> np.ndarray | None:
     """The `inputs_auc` of the first victim (one classifier for each would take minutes); None with few samples."""
     victim = frame.victims[0]
-    found = input_difference(audit_data.x, audit_data.y, frame.member[victim], frame.ordinary[victim])
+    found = input_difference(numbers_of(audit_data), audit_data.y, frame.member[victim], frame.ordinary[victim])
     if found is None:
         return None
     auc = {"auc": found.auc.value, "low": found.auc.low, "high": found.auc.high}

@@ -1,7 +1,8 @@
-"""Pictures and class names of a run's samples, read from its folder and put into the page itself.
+"""Pictures, texts and class names of a run's samples, read from its folder and put into the page itself.
 
-A report shows pictures only of the few samples that it lists, and only if the run's folder still has the audit data of
-these results. A picture that cannot be read is left out, and the report is written without it.
+A report shows pictures and texts only of the few samples that it lists, and only if the run's folder still has the
+audit data of these results. What cannot be read is left out, and the report is written without it. A text is what the
+tokenizer makes of its ids: networks never saw more of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from pruneaudit.core.files import read_json
 from pruneaudit.evaluation.results import Results
 from pruneaudit.runs.records_file import named_records
+from pruneaudit.runs.texts import texts_of
 
 # N samples, K channels, H height, W width
 
@@ -28,12 +30,14 @@ _MOST_PIXELS = 256 * 256
 
 @dataclass(frozen=True)
 class Samples:
-    """Class names and pictures of the samples."""
+    """Class names, pictures and texts of the samples."""
 
     classes: tuple[str, ...] = ()
     """Names by class number; empty where unknown."""
     pictures: Mapping[str, str] = field(default_factory=dict)
     """PNG files as data URIs, by sample id."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Texts, cut as networks saw them, by sample id."""
     named: tuple[Mapping[str, Any], ...] = ()
     """Rows of records.csv that a list names; only if the reader asked for names."""
 
@@ -44,16 +48,17 @@ class Samples:
 
 
 def read_samples(results: Results, folder: Path, wanted: Iterable[str]) -> Samples:
-    """The class names, and the pictures of the `wanted` samples, from the audit data in a run's folder.
+    """The class names, and the pictures or texts of the `wanted` samples, from the audit data in a run's folder.
 
-    Without the audit data of these very results, or where samples are no images, there are no pictures.
+    Without the audit data of these very results, or where samples are rows of a table, there are none.
     """
     audit_data = results.about.get("audit_data")
     expected = audit_data.get("sha256") if isinstance(audit_data, Mapping) else None
     for place in sorted(Path(folder).glob("audit_data-*")):
         try:
             if expected and _json(place / "config.json").get("sha256") == expected:
-                return Samples(_classes(place), _pictures(place, set(wanted)))
+                shown = set(wanted)
+                return Samples(_classes(place), _pictures(place, shown), texts_of(place, shown))
         except (OSError, ValueError):
             continue
     return Samples()

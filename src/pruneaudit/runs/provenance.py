@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData, copies_note, left_out_note
 from pruneaudit.data.splits import Splits
+from pruneaudit.data.token_counts import numbers_of
 from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.target_files import TARGET_ID
 from pruneaudit.evaluation.data_checks import DATA_CHECKS, target_data_checks, target_data_notes
@@ -105,7 +107,7 @@ def inputs_of_target(plan: Plan, audit_data: AuditData) -> list[dict[str, Any]]:
     """
     counted = audit_data.coined & ~audit_data.canary & ~audit_data.is_copy
     assert audit_data.target_member is not None
-    return target_data_checks(audit_data.x, audit_data.y, audit_data.target_member, counted, plan.study.seed)
+    return target_data_checks(numbers_of(audit_data), audit_data.y, audit_data.target_member, counted, plan.study.seed)
 
 
 def target_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -145,6 +147,25 @@ def study_provenance(plan: Plan, audit_data: AuditData, command: str) -> dict[st
             **({"num_kept": kept, "num_left_out": audit_data.num_left_out} if study.target else {}),
             "num_classes": audit_data.num_classes,
             "sha256": audit_data.sha256,
+            **({"tokens": token_facts(audit_data)} if audit_data.kind == "tokens" else {}),
         },
-        "warnings": [*copies_note(audit_data), *left_out_note(audit_data), *study.warnings()],
+        "warnings": [
+            *copies_note(audit_data),
+            *left_out_note(audit_data),
+            *audit_data.notes,
+            *study.warnings(),
+        ],
+    }
+
+
+def token_facts(audit_data: AuditData) -> dict[str, Any]:
+    """Returns the facts about texts: T, their lengths, the ids, and the SHA-256 of the tokenizer (empty: unknown)."""
+    assert audit_data.lengths is not None and audit_data.vocabulary is not None
+    tokenizer = audit_data.tokenizer.encode("utf-8")
+    return {
+        "max_length": int(audit_data.x.shape[1]),
+        "mean_length": float(audit_data.lengths.mean()),
+        "share_full": float((audit_data.lengths == audit_data.x.shape[1]).mean()),
+        "vocabulary_size": audit_data.vocabulary.size,
+        "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest() if tokenizer else "",
     }

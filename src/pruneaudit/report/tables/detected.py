@@ -45,6 +45,8 @@ class RisingSample:
     """Its number where the classes have no names."""
     picture: str
     """A data URI; empty where there is none."""
+    text: str
+    """Empty where there is none."""
     before: str
     """Share of the victims that find it, in percent."""
     after: str
@@ -61,6 +63,7 @@ class Rising:
     baseline: str
     num_rising: int
     with_pictures: bool
+    with_texts: bool
     lines: tuple[RisingSample, ...]
     """Empty where samples are private and nobody asked to show them."""
 
@@ -158,6 +161,7 @@ def _rising(results: Results, release: str, baseline: str, samples: Samples, num
             sample_id=str(row["sample_id"]),
             class_name=samples.class_name(row["class_id"]),
             picture=samples.pictures.get(str(row["sample_id"]), ""),
+            text=samples.texts.get(str(row["sample_id"]), ""),
             before=f"{100 * row['detection_rate_before']:.0f}%",
             after=f"{100 * row['detection_rate_after']:.0f}%",
             change=f"{100 * row['change']:+.0f}",
@@ -165,7 +169,8 @@ def _rising(results: Results, release: str, baseline: str, samples: Samples, num
         )
         for _, row in top.iterrows()
     )
-    return Rising(release, baseline, len(rows), any(line.picture for line in lines), lines)
+    shown = any(line.picture for line in lines), any(line.text for line in lines)
+    return Rising(release, baseline, len(rows), *shown, lines)
 
 
 def class_named(samples: Samples, number: str) -> str:

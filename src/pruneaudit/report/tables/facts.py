@@ -38,6 +38,7 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         # In full here: on a phone the first screen shows only its beginning.
         ("Study", str(about.get("description") or "")),
         ("Data", ", ".join([str(audit_data.get("name") or ""), *counts]).removeprefix(", ")),
+        ("Texts", _texts(audit_data.get("tokens"))),
         (FILES, ", ".join(file_checksums(about))),
         ("Audit data, SHA-256", str(audit_data.get("sha256") or "")),
         ("Target", _target(about.get("target"))),
@@ -51,6 +52,17 @@ def run_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Created", listed_data(about.get("created"))),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def _texts(told: Mapping[str, Any] | None) -> str:
+    """The length of texts, and their tokenizer."""
+    if not told:
+        return ""
+    tokenizer = f"; tokenizer, SHA-256 {told['tokenizer_sha256']}" if told["tokenizer_sha256"] else ""
+    return (
+        f"{told['mean_length']:.1f} tokens on average, cut after {told['max_length']:,} ({told['share_full']:.1%} have"
+        f" as many); {told['vocabulary_size']:,} different ids{tokenizer}"
+    )
 
 
 def _target(told: Mapping[str, Any] | None) -> str:
