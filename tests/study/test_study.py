@@ -369,7 +369,13 @@ def test_a_plugin_text_without_a_value_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "options"),
-    [("digits", {}), ("npz:/a/b:c.npz", {"path": "/a/b:c.npz"}), ("npz:x=1.npz", {"path": "x=1.npz"})],
+    [
+        ("digits", {}),
+        ("npz:/a/b:c.npz", {"path": "/a/b:c.npz"}),
+        ("npz:x=1.npz", {"path": "x=1.npz"}),
+        ("text:a.csv:label=kind:max_length=9", {"path": "a.csv", "label": "kind", "max_length": 9}),
+        ("clinc150_6k:labels=intents:tokenizer=/m.x/y", {"labels": "intents", "tokenizer": "/m.x/y"}),
+    ],
 )
 def test_a_source_as_a_text(text: str, options: dict[str, Any]) -> None:
     assert Source.model_validate(text) == Source(name=text.partition(":")[0], options=options)

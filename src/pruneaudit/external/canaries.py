@@ -28,6 +28,7 @@ from pruneaudit.data.canaries import (
     save_rows,
 )
 from pruneaudit.data.copies import first_equal
+from pruneaudit.data.kinds import not_tokens
 from pruneaudit.data.npz import NpzOptions, read_arrays
 from pruneaudit.external.output import check_new
 from pruneaudit.external.sources import first_of
@@ -77,8 +78,9 @@ def write_canaries(data: str, whole: AuditData, num_canaries: int, seed: int, fi
         The canaries, in the form of the data.
 
     Raises:
-        UserError: too few rows, or a file cannot be written.
+        UserError: the data are texts, there are too few rows, or a file cannot be written.
     """
+    not_tokens(whole.input_shape, "canaries", "for texts, plant canaries in a study: data.num_canaries")
     drawn = draw_canaries(whole.x, whole.y, whole.num_classes, num_canaries, seed)
     x, classes = _as_given(data, whole), whole.classes if whole.classes_known else None
     canaries = dataclasses.replace(drawn, x=x[drawn.ids], classes=classes)

@@ -114,7 +114,7 @@ def prune_checkpoint(
     if asked.calibration is not None:
         calibration, has_labels = _calibration(asked.calibration, options, folder, method)
     known = next((source for source in (*sources, calibration) if source is not None), None)
-    shape = None if known is None else known.x.shape[1:]
+    shape = None if known is None else known.input_shape
     if asked.example_shape is not None:
         shape = tuple(asked.example_shape)
     make = maker_of(factory, options.factory_options, shape, _num_classes(sources))

@@ -13,6 +13,9 @@ from pruneaudit.study.user_function import NAMES_FUNCTION, function_name_of
 
 _COLON = re.compile(r"(?<!\d):|:(?!\s*\d+\s*(?::|$))")
 """The colon between two options; not the one within a value such as 2:4."""
+_SOURCE_OPTION = r"[a-z][a-z_]*=.*"
+"""An option of a source, behind its path."""
+_OPTION_AND_NO_PATH = r"[a-z][a-z_]*=[^./\\]+"
 
 
 class Plugin(Options):
@@ -56,13 +59,21 @@ class Plugin(Options):
 
 
 class Source(Plugin):
-    """A data source; in its text form a path follows the first colon (`npz:FILE`)."""
+    """A data source; in its text form a path follows the first colon (`npz:FILE`), then options can follow."""
 
     @classmethod
     def parse(cls, text: str) -> dict[str, Any]:
-        """Parses `name` or `name:PATH` into {name, options}."""
-        name, colon, path = text.partition(":")
-        return {"name": name, "options": {"path": path} if colon else {}}
+        """Parses `name`, `name:PATH`, `name:key=value` or `name:PATH:key=value` into {name, options}.
+
+        The first part is a path if its value holds a dot or a slash (`npz:x=1.npz`).
+        """
+        name, *parts = text.split(":")
+        pairs: list[tuple[str, str]] = []
+        while parts and re.fullmatch(_SOURCE_OPTION if len(parts) > 1 else _OPTION_AND_NO_PATH, parts[-1]):
+            key, _, value = parts.pop().partition("=")
+            pairs.insert(0, (key, value))
+        options = {"path": ":".join(parts)} if parts else {}
+        return {"name": name, "options": options | {key: scalar(value) for key, value in pairs}}
 
 
 def as_network(given: Any) -> Any:
