@@ -9,6 +9,7 @@ import pytest
 from pruneaudit.evaluation.columns import DETECTION_CHANGE_COLUMNS
 from pruneaudit.report.figures.detected import detected_figures
 from pruneaudit.report.page.html import render
+from pruneaudit.report.samples import Samples
 from pruneaudit.report.tables.detected import detected
 
 EVIL = "<script>alert(1)</script>"
@@ -127,3 +128,11 @@ def test_samples_are_listed_where_everybody_can_have_them_or_where_asked_for(pub
     assert "patient-123" not in hidden
     assert "<strong>3</strong> samples" in hidden
     assert "--show-records" in hidden
+
+
+def test_texts_stand_beside_the_samples_that_are_listed_and_stay_texts(build):
+    samples = Samples(("a", "b"), texts={"s7": f"how much is {EVIL}"})
+    page = " ".join(render(build(), samples, show_records=True).split())
+    assert EVIL not in page and "how much is &lt;script&gt;" in page
+    assert '<th scope="col">Text</th>' in page and '<th scope="col">Picture</th>' not in page
+    assert "how much is" not in render(build(), samples, show_records=False)

@@ -9,7 +9,6 @@ asks for.
 from __future__ import annotations
 
 import gzip
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import check_depth, check_file
+from pruneaudit.core.files import check_file, parse_json
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.unpacking import check_gzip, check_unpacked
 
@@ -164,7 +163,7 @@ def _read(path: Path, kind: str, is_packed: bool, layout: Layout) -> pd.DataFram
     else:
         check_file(path)
     if kind in JSON_LINES:
-        return pd.DataFrame(_json_rows(path, is_packed))
+        return pd.DataFrame(_json_rows(path, is_packed), dtype=object)  # texts as they are, also broken ones
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # about values that it would drop
         return _read_text(path, kind, layout)
@@ -188,10 +187,9 @@ def _json_rows(path: Path, is_packed: bool) -> list[dict[str, Any]]:
             if not text:
                 continue
             try:
-                row = json.loads(text)
-                check_depth(row)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}: line {number} is no JSON ({error or 'nested too deeply'})") from None
+                row = parse_json(text)
+            except ValueError as error:
+                raise UserError(f"{path}: line {number} is no JSON ({error})") from None
             if not isinstance(row, dict):
                 raise UserError(f"{path}: line {number} holds {type(row).__name__}, expected an object with named keys")
             rows.append(row)

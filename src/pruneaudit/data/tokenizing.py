@@ -96,8 +96,13 @@ class TextTokenizer:
         else:
             tokenizer.enable_truncation(max_length, direction=self.cut_side)
         for start in range(0, len(texts), _BLOCK):
-            with _one_thread():
-                block = tokenizer.encode_batch_fast(list(texts[start : start + _BLOCK]))
+            try:
+                with _one_thread():
+                    block = tokenizer.encode_batch_fast(list(texts[start : start + _BLOCK]))
+            except Exception as error:  # such as words that it does not know, without an unknown token
+                raise UserError(
+                    f"the tokenizer fails on these texts ({in_one_line(error)}); take another one"
+                ) from None
             yield from (each.ids for each in block)
 
     @cached_property

@@ -118,6 +118,7 @@ def collect(
         check_function_name(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
     audit_data = whole_source(data, options, runtime.data_folder)
+    notes |= dict.fromkeys(audit_data.notes)
     if queries.count > 1 and audit_data.kind == "table":
         raise UserError(
             f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped, and tokens of"

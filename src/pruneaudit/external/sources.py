@@ -59,6 +59,7 @@ def whole_source(data: str | RawSamples, options: NetworkOptions, data_root: Pat
         lengths=raw.lengths,
         vocabulary=raw.vocabulary,
         tokenizer=raw.tokenizer,
+        notes=raw.notes,
     )
 
 
