@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from pruneaudit.data.inputs import Inputs, answered, token_inputs
 from pruneaudit.data.kinds import TokenShape, Vocabulary
+from pruneaudit.models import build_model
 from pruneaudit.models._outputs import logits_in
-from pruneaudit.models._transformer import TextEncoder
 from pruneaudit.training.samples import Samples
 
 # n texts, T tokens, V ids, C classes
@@ -103,7 +103,8 @@ class Block(nn.Module):
 
 def own() -> nn.Module:
     """The package's encoder."""
-    return TextEncoder(TokenShape(T, Vocabulary(V, 0, 1)), C, WIDTH, LAYERS, HEADS, 0.0)
+    sizes = {"width": WIDTH, "layers": LAYERS, "heads": HEADS}
+    return build_model("tiny_transformer", sizes, TokenShape(T, Vocabulary(V, 0, 1)), C, torch.Generator())
 
 
 def hugging_face(kind: str) -> Callable[[], nn.Module]:
