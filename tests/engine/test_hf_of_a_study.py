@@ -183,7 +183,7 @@ def test_two_starts_are_refused(make_text_study, words, tmp_path):
     training = {"epochs": 1, "init": "shared"}
     assert "training.init" in refused(make_text_study(model, training=training), tmp_path)
     student = {"name": "small", "parent": "init", "model": {"name": "hf", "options": model}}
-    assert "its config instead" in refused(make_text_study(model, releases=[student]), tmp_path)
+    assert "from_scratch = true" in refused(make_text_study(model, releases=[student]), tmp_path)
 
 
 def test_padding_ids_inside_texts_are_refused_where_they_end_a_text(make_text_study, texts, tmp_path):
@@ -195,3 +195,47 @@ def test_padding_ids_inside_texts_are_refused_where_they_end_a_text(make_text_st
     data = make_text_study({"config": config}).data.model_dump() | {"source": f"npz:{tmp_path / 'spoilt.npz'}"}
     assert "padding id 0 inside" in refused(make_text_study({"config": config}, data=data), tmp_path)
     assert run(make_text_study({"config": config}, releases=[]), tmp_path, runtime=SERIAL)
+
+
+# ------------------------------------------------------------------ a target from a folder
+
+
+@pytest.fixture(scope="module")
+def mine(make_text_study, texts, tmp_path_factory):
+    """A classifier that its owner trained on some of the texts, and which these were."""
+    place = tmp_path_factory.mktemp("mine")
+    values = {**BERT, "vocab_size": WORDS, "max_position_embeddings": LENGTH, "pad_token_id": 0, "num_labels": CLASSES}
+    values.pop("model_type")
+    torch.manual_seed(5)
+    transformers.BertForSequenceClassification(transformers.BertConfig(**values)).save_pretrained(place / "mine")
+    np.save(place / "member.npy", (np.arange(300) % 3 == 0).astype(np.int8))
+    return place
+
+
+@pytest.fixture(scope="module")
+def make_targeted(make_text_study, mine):
+    def made(model):
+        values = make_text_study(model, releases=[]).model_dump(mode="json", exclude_unset=True)
+        values["data"] = {"source": values["data"]["source"], "num_samples": 100}
+        target = {"weights": str(mine / "mine"), "member": str(mine / "member.npy"), "num_references": 2}
+        return Study.model_validate({k: v for k, v in values.items() if k != "membership"} | {"target": target})
+
+    return made
+
+
+def test_references_of_a_target_take_its_architecture_alone(make_targeted, mine, tmp_path):
+    study = make_targeted({"folder": str(mine / "mine"), "from_scratch": True})
+    folder = run(study, tmp_path, runtime=SERIAL).folder
+    own = load_tensors(next(folder.glob("dense-*/model-000")) / WEIGHTS_FILE)
+    public = load_tensors(mine / "mine" / "model.safetensors")
+    assert all(torch.equal(own[name], value) for name, value in public.items())
+    assert "init" not in plan_study(study)[0].models("dense")[1].spec
+    for reference in folder.glob("dense-*/model-00[12]"):
+        weights = load_tensors(reference / WEIGHTS_FILE)
+        assert not torch.equal(weights["classifier.weight"], own["classifier.weight"])
+
+
+def test_references_never_start_from_the_targets_own_weights(make_targeted, mine, words, tmp_path):
+    said = refused(make_targeted({"folder": str(mine / "mine")}), tmp_path)
+    assert "target's own weights" in said and "from_scratch" in said
+    assert run(make_targeted({"folder": str(words), "new_head": True}), tmp_path, runtime=SERIAL)

@@ -19,6 +19,7 @@ from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.model_artifacts import keeps_early, trains_adapter
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import Store
+from pruneaudit.engine.target_files import UsersWeights
 from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, INIT
 from pruneaudit.study.lora import Lora
@@ -71,6 +72,8 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
             notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
     if first_models[0].spec.get("head") == "new" and not store.path(first_models[0].artifact).exists():
         _check_head(first_models[0], audit_data)
+    if plan.start is not None and not store.path(plan.start.artifact).exists():
+        _check_not_the_targets(plan.start, plan.files)
     for weights in plan.users_weights:
         if not store.path(weights.artifact).exists():
             from pruneaudit.engine.importing import check_start, check_weights
@@ -112,6 +115,21 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
         reason = in_one_line(error)
         raise UserError(f"{name}: failed ({reason}); expected a function that returns a network") from error
     check_network(network, audit_data, name)
+
+
+def _check_not_the_targets(start: UsersWeights, files: Sequence[UsersWeights]) -> None:
+    """Refuses references that start from the target's own weights: these know its members already.
+
+    Args:
+        start: the weights that the references start from.
+        files: the target's own, in all its releases.
+    """
+    if start.weights_sha256 in [weights.weights_sha256 for weights in files]:
+        raise UserError(
+            f"target: the references would start from the target's own weights ({start.file}), which know its members;"
+            " give the weights that the target started from, or let the references draw their own (for a model from a"
+            " folder, with from_scratch = true)"
+        )
 
 
 def _check_head(task: Task, audit_data: AuditData) -> None:

@@ -143,6 +143,11 @@ class UsersWeights:
         """The hash of the file."""
         return str(self.artifact.config["sha256"])
 
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the file of weights alone, which must be there: without architecture or removed channels."""
+        return file_sha256(Path(self.file) / WEIGHTS_FILE if self.network else one_file(self.file))
+
 
 def _what(release: str) -> str:
     return f"weights of '{release}'" if release else "the file of training.init"

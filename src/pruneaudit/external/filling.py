@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from pruneaudit.compression.structure import replay
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import WEIGHTS_FILE
 from pruneaudit.external.matching import Match, matched
 from pruneaudit.external.weight_files import structure_of
 from pruneaudit.external.weights import Checkpoint, read_checkpoint
+from pruneaudit.models._hf import state_in_folder
+from pruneaudit.models._hf_folder import CONFIG_FILE
 from pruneaudit.study.user_function import working_folder_searched
 from pruneaudit.training.checkpoint import further_names, with_further_names
 
@@ -53,7 +56,8 @@ def filled(
             network = replay(network, structure.read_text(encoding="utf-8"))
         except (UserError, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{structure}: {error}") from None
-    match = _chosen(read_checkpoint(path), network, path, _Key(weights_key, key_option), note)
+    match = _in_folder_of_transformers(network, path, weights_key)
+    match = match or _chosen(read_checkpoint(path), network, path, _Key(weights_key, key_option), note)
     if match.dropped:
         note(f"weights: left out the buffers of a profiler ({_some(match.dropped)})")
     _check_kinds(match.tensors, network.state_dict(), path)
@@ -66,6 +70,19 @@ def filled(
         raise UserError(f"{path}: does not fit the factory's network ({reason})") from None
     _check_finite(network, path)
     return network
+
+
+def _in_folder_of_transformers(network: nn.Module, path: Path, weights_key: str) -> Match | None:
+    """The tensors of a folder that Transformers wrote, if the network is one of its own whose files have other names.
+
+    None where the names in the file are the network's, or a key is asked for.
+    """
+    if weights_key or path.name != WEIGHTS_FILE or not (path.parent / CONFIG_FILE).is_file():
+        return None
+    if set(read_checkpoint(path).tensors) == set(network.state_dict()):
+        return None
+    state = state_in_folder(network, path.parent)
+    return None if state is None else matched(state, list(network.state_dict()), further_names(network))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".pt.tar", ".ckpt", ".th"
 SHARED_SUFFIXES = (".bin", ".pkl", ".tar")
 """Suffixes that other kinds of files have too: in folders and patterns, only files written by torch count."""
 _KINDS = f"{', '.join(SUFFIXES)}; or {', '.join(SHARED_SUFFIXES)} written by torch.save"
-_NO_WEIGHTS = re.compile(r"(.*\.)?mask|compressed|optimizer|scheduler|scaler|rng_state.*|training_args")
+_NO_WEIGHTS = re.compile(r"(.*\.)?mask|compressed|adapter_model|optimizer|scheduler|scaler|rng_state.*|training_args")
 """Stems of files that are next to weights but are not weights."""
 _TORCH_MAGIC = (b"PK\x03\x04", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.")
 """First bytes of files of torch.save: archives, and those of torch before 1.6."""

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.files import WEIGHTS_FILE
 from pruneaudit.data.inputs import IDS
 from pruneaudit.data.kinds import TokenShape
 from pruneaudit.models._hf_config import POSITIONS_AFTER_PADDING, config_of
@@ -100,6 +103,40 @@ def from_folder(
         )
     new = _names_of_new_head(report, network, options)
     return _answering(network.train(), input_shape, num_classes), new
+
+
+def state_in_folder(network: nn.Module, folder: Path) -> dict[str, Tensor] | None:
+    """Reads the weights of a folder by the names that a network has in memory, which can differ from those in the file.
+
+    Args:
+        network: any network; one that is not of Transformers has the names of its files.
+        folder: the folder of a file of weights.
+
+    Returns:
+        The state dict; None if the network or the folder is not of Transformers, or weights are missing, left over or
+        of another shape.
+    """
+    transformers = sys.modules.get("transformers")  # whoever built such a network has imported it
+    if transformers is None or not isinstance(network, transformers.PreTrainedModel):
+        return None
+    if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
+        return None
+    with _offline(), torch.random.fork_rng(devices=[]):
+        try:
+            found, report = type(network).from_pretrained(
+                folder,
+                config=network.config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                local_files_only=True,
+                output_loading_info=True,
+                use_safetensors=True,
+            )
+        except Exception:  # whoever asked tries the file itself next, and says what does not fit
+            return None
+    differ = any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    state: dict[str, Tensor] = found.state_dict()
+    return None if differ else state
 
 
 def _names_of_new_head(report: Mapping[str, Any], network: nn.Module, options: HfOptions) -> frozenset[str]:

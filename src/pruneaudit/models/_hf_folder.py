@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import file_sha256, read_json
+from pruneaudit.core.files import ADAPTER_CONFIG_FILE, WEIGHTS_FILE, file_sha256, read_json
 from pruneaudit.core.identity import canonical_json, sha256_of
 
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 CODE_KEY = "auto_map"
 _NO_ARCHITECTURE = {
@@ -24,32 +24,17 @@ _NO_ARCHITECTURE = {
 """Keys of config.json that do not determine the network: notes, and what the model `hf` sets itself."""
 
 
-def check_folder(folder: str) -> Path:
-    """Checks that a path is a folder with a network whose weights can be read safely, and returns it.
+def check_weights(folder: str) -> Path:
+    """Checks that a folder has the weights of a network in one file that can be read safely, and returns the file.
 
     Raises:
-        UserError: it is no folder, lacks a file, is an adapter, has pickled or divided weights, or needs code of its
-            own.
+        UserError: there is none, or weights are pickled or divided.
     """
     place = Path(folder)
-    if not place.is_dir():
-        raise UserError(
-            f"model 'hf': got folder = '{folder}', expected a folder on this machine with {CONFIG_FILE} and"
-            f" {WEIGHTS_FILE}; names on a hub are never looked up, so download it first and give its path"
-        )
-    if (place / "adapter_config.json").exists() and not (place / CONFIG_FILE).exists():
-        raise UserError(
-            f"model 'hf': {folder} holds an adapter, not a network; merge it with"
-            " peft_model.merge_and_unload().save_pretrained(FOLDER), and give that folder"
-        )
-    if (place / "adapter_config.json").exists():  # from_pretrained would look for the adapter's base on a hub
-        raise UserError(f"model 'hf': {folder} holds an adapter beside its network; remove adapter_config.json there")
-    if not (place / CONFIG_FILE).is_file():
-        raise UserError(f"model 'hf': {folder} has no {CONFIG_FILE}; give a folder that save_pretrained wrote")
     if (place / INDEX_FILE).exists():
         raise UserError(
             f"model 'hf': the weights in {folder} are divided into several files ({INDEX_FILE}), expected one; save"
-            f" them with model.save_pretrained(FOLDER, max_shard_size='1000GB')"
+            " them with model.save_pretrained(FOLDER, max_shard_size='1000GB')"
         )
     if not (place / WEIGHTS_FILE).is_file():
         pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in place.glob(pattern))
@@ -58,17 +43,29 @@ def check_folder(folder: str) -> Path:
             f"model 'hf': {folder} has no {WEIGHTS_FILE}{found}; save the network with"
             " model.save_pretrained(FOLDER), which writes it"
         )
-    return place
+    return place / WEIGHTS_FILE
 
 
 def network_in(folder: str) -> str:
     """Returns the architecture of a folder's network, as canonical JSON text without notes.
 
     Raises:
-        UserError: as for `check_folder`, or config.json is unreadable, names no architecture, needs code from the
-            folder, or describes quantised weights.
+        UserError: it is no folder or holds an adapter; or config.json is missing or unreadable, names no architecture,
+            needs code from the folder, or describes quantised weights.
     """
-    file = check_folder(folder) / CONFIG_FILE
+    file = Path(folder) / CONFIG_FILE
+    if not file.parent.is_dir():
+        raise UserError(
+            f"model 'hf': got folder = '{folder}', expected a folder on this machine with {CONFIG_FILE} and"
+            f" {WEIGHTS_FILE}; names on a hub are never looked up, so download it first and give its path"
+        )
+    if (file.parent / ADAPTER_CONFIG_FILE).exists():  # Transformers would look for the adapter's base on a hub
+        raise UserError(
+            f"model 'hf': {folder} holds an adapter ({ADAPTER_CONFIG_FILE}), expected a whole network; merge it with"
+            " peft_model.merge_and_unload().save_pretrained(FOLDER), and give that folder"
+        )
+    if not file.is_file():
+        raise UserError(f"model 'hf': {folder} has no {CONFIG_FILE}; give a folder that save_pretrained wrote")
     try:
         config = read_json(file)
     except (OSError, ValueError) as error:
@@ -113,5 +110,4 @@ def folder_sha256(folder: str) -> str:
     Raises:
         UserError: as for `network_in`.
     """
-    network = json.loads(network_in(folder))
-    return sha256_of([network, file_sha256(Path(folder) / WEIGHTS_FILE)])
+    return sha256_of([json.loads(network_in(folder)), file_sha256(check_weights(folder))])

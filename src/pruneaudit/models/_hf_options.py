@@ -22,6 +22,8 @@ class HfOptions(Options):
     new_head: bool = False
     """With a folder: each model draws the layers after the encoder (such as `classifier`) anew. The folder's own head,
     for other classes or for words, is left out."""
+    from_scratch: bool = False
+    """With a folder: take its architecture alone; each model draws all of its weights."""
     attention: Literal["sdpa", "eager"] = "sdpa"
     """How attention is computed: by torch's fused function where the architecture has it, or step by step."""
     strict: bool = True
@@ -34,6 +36,8 @@ class HfOptions(Options):
             raise ValueError(f"got {got} of config and folder, expected one, such as folder = 'base'")
         if self.config and not isinstance(self.config.get("model_type"), str):
             raise ValueError("config: has no 'model_type', such as 'bert'")
-        if self.new_head and not self.folder:
-            raise ValueError("new_head: all weights of a config are new; leave it out, or give a folder")
+        if self.new_head and (not self.folder or self.from_scratch):
+            raise ValueError("new_head: all weights are new here; leave it out, or let models start from a folder")
+        if self.from_scratch and not self.folder:
+            raise ValueError("from_scratch: all weights of a config are new; leave it out")
         return self

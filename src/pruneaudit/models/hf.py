@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.models._hf_folder import network_in
+from pruneaudit.models._hf_folder import check_weights, network_in
 from pruneaudit.models._hf_options import HfOptions
 from pruneaudit.models.model import Model
 
@@ -32,6 +32,10 @@ class Hf(Model[HfOptions]):
         """The folder, if it was given."""
         return options.folder
 
+    def starts_from_folder(self, options: HfOptions) -> bool:
+        """Whether the weights come from there too."""
+        return bool(options.folder) and not options.from_scratch
+
     def has_new_head(self, options: HfOptions) -> bool:
         """Whether each model draws its own head."""
         return options.new_head
@@ -39,7 +43,7 @@ class Hf(Model[HfOptions]):
     def without_folder(self, options: HfOptions, network: str) -> HfOptions:
         """The same network with the configuration that the folder has."""
         config = json.loads(network)
-        if options.new_head:
+        if options.new_head or options.from_scratch:
             config.pop("num_labels", None)  # the data say it
         return HfOptions(config=config, attention=options.attention, strict=False)
 
@@ -49,11 +53,13 @@ class Hf(Model[HfOptions]):
         Raises:
             UserError: transformers is not installed, or the configuration or the folder does not fit the data.
         """
-        if options.folder:
+        if self.starts_from_folder(options):
             return self.from_folder(options, input_shape, num_classes)[0]
         _require_transformers()
         from pruneaudit.models._hf import from_config
 
+        if options.folder:
+            options = self.without_folder(options, network_in(options.folder))
         return from_config(options, input_shape, num_classes)
 
     def from_folder(
@@ -64,6 +70,7 @@ class Hf(Model[HfOptions]):
         from pruneaudit.models._hf import from_folder
 
         settled = self.without_folder(options, network_in(options.folder))
+        check_weights(options.folder)
         return from_folder(options, settled, input_shape, num_classes)
 
 

@@ -63,8 +63,12 @@ class Model(Configured[OptionsT], ABC):
         return ""
 
     def folder(self, options: OptionsT) -> str:
-        """The user's folder that its architecture and its first weights come from; or empty."""
+        """The user's folder that its architecture comes from; or empty."""
         return ""
+
+    def starts_from_folder(self, options: OptionsT) -> bool:
+        """Whether its first weights come from that folder too."""
+        return bool(self.folder(options))
 
     def has_new_head(self, options: OptionsT) -> bool:
         """Whether each model draws its own head instead of the folder's."""

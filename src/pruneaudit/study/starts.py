@@ -12,11 +12,12 @@ from pruneaudit.study.training import OWN
 
 
 def folder_of(model: Plugin | None) -> str:
-    """Returns the user's folder that a network and its first weights come from; empty if there is none."""
+    """Returns the user's folder that the first weights of a network come from; empty if there is none."""
     if model is None:
         return ""
     registry = registry_of("model")
-    return str(registry.get(model.name).folder(plugin_options(registry, model, "model")))
+    found, options = registry.get(model.name), plugin_options(registry, model, "model")
+    return str(found.folder(options)) if found.starts_from_folder(options) else ""
 
 
 def starts_are_own(study: Study) -> bool:
@@ -46,7 +47,7 @@ def check_starts(study: Study) -> None:
     if (folder := folder_of(study.model)) and study.training.init != OWN:
         raise UserError(
             f"training.init: got '{study.training.init}' beside a model from the folder {folder}, whose weights all"
-            " networks start from; leave it out, or give the model's config instead of its folder"
+            " networks start from; leave it out, or set the model's from_scratch = true"
         )
     for release in study.releases:
         _check_release(release)
@@ -56,5 +57,5 @@ def _check_release(release: Release) -> None:
     if folder := folder_of(release.model):
         raise UserError(
             f"release '{release.name}': got a model from the folder {folder}, whose weights only the study's own model"
-            " can start from; give its config instead"
+            " can start from; set from_scratch = true to take its architecture alone"
         )
