@@ -38,7 +38,7 @@ from pruneaudit.models._transformer import TextEncoder
 class Tensors(TextEncoder):
     def __init__(self, input_shape, vocabulary_size, padding_id, num_classes):
         words = Vocabulary(vocabulary_size, padding_id, padding_id)
-        super().__init__(TokenShape(input_shape[0], words), num_classes, 16, 1, 4, 0.0)
+        super().__init__(TokenShape(input_shape[0], words), num_classes, 16, 1, 4, 0.0, 0.1)
 
 class Renamed(Tensors):
     def forward(self, tokens, mask):

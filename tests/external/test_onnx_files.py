@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 import pruneaudit
-from pruneaudit.external.onnx_check import inputs_of
 from pruneaudit.external.onnx_file import write_onnx
+from pruneaudit.external.onnx_inputs import inputs_of
 
 # N inputs, C classes
 

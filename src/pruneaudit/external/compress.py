@@ -33,6 +33,7 @@ from pruneaudit.external.method import (
 )
 from pruneaudit.external.sizes import example_of, layers_of, size_of
 from pruneaudit.external.tuning import FineTuning, accuracy_of, classes_in, fine_tune, samples_of, tried
+from pruneaudit.models._arguments import take_only_its_own
 from pruneaudit.models._outputs import as_before, as_written, for_now
 from pruneaudit.study import Plugin
 from pruneaudit.training.hooks import Hook
@@ -48,7 +49,7 @@ def compress(
     *,
     finetuning: FineTuning | None = None,
     test: tuple[Any, Any] | Samples | None = None,
-    example: Tensor | Sequence[int] | None = None,
+    example: Tensor | Mapping[str, Any] | Sequence[int] | None = None,
     calibration: Any = None,
     student: nn.Module | Callable[[], nn.Module] | None = None,
     seed: int = 0,
@@ -66,11 +67,12 @@ def compress(
             of its `target`. Give other degrees by name, or as options.
         finetuning: the training around the compression; default: none.
         test: x and y to measure accuracy on: before compression, after it, and after fine-tuning.
-        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32). Some methods
-            need it (those that remove channels, `synflow`), and MACs are counted with it; default: taken from the data
-            or a first linear layer.
+        example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32); for texts a
+            dict of `input_ids` and `attention_mask`. Some methods need it (those that remove channels, `synflow`), and
+            MACs are counted with it; default: taken from the data or a first linear layer.
         calibration: samples for methods that look at some when they compress (static8, gptq, snip, ...): x as input
-            of the network, or (x, y) for methods that need labels. Each uses its first `num_samples`, in order.
+            of the network (texts: such a dict), or (x, y) for methods that need labels. Each uses its first
+            `num_samples`, in order.
         student: for `distil`: a new network, with its first weights, or a function that builds it. It learns from the
             outputs of `model` on the data of `finetuning`, whatever the method's `data` says: you know whose they are.
         seed: seed of all random draws.
@@ -101,7 +103,7 @@ class Given:
 
     finetuning: FineTuning
     test: tuple[Any, Any] | Samples | None = None
-    example: Tensor | Sequence[int] | None = None
+    example: Tensor | Mapping[str, Any] | Sequence[int] | None = None
     calibration: Any = None
     student: nn.Module | Callable[[], nn.Module] | None = None
     has_calibration_for_more: bool = False
@@ -156,6 +158,8 @@ def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -
     whole = {"kept_whole": list(made.notes)}
     shape = None if shown is None else input_facts(shown)
     summary = job.asked() | {"input": shape} | reached | whole | layers_of(model, made.model, shown, num_left(state))
+    for each in (network, made.model):
+        take_only_its_own(each)
     # Moving masks are final after training: from here on they are held.
     held = tuple(hook for constraint in made.constraints for hook in constraint.hooks(made.model))
     hooks = held if finetuning.trains else made.hooks
@@ -330,7 +334,10 @@ def _check_weights(model: nn.Module) -> None:
 
 
 def _example(
-    method: Method, given: Tensor | Sequence[int] | None, network: nn.Module, samples: Samples | None
+    method: Method,
+    given: Tensor | Mapping[str, Any] | Sequence[int] | None,
+    network: nn.Module,
+    samples: Samples | None,
 ) -> Inputs | None:
     """One input (1, ...), or None if its shape is not known; some methods need it."""
     example = example_of(given, network, samples)

@@ -146,8 +146,9 @@ class CompressedModel:
         limits. A note `FILE.json` beside it has the figures, the format of inputs, and the summary.
 
         Args:
-            file: the file. It takes float inputs as the network does, in batches of any size.
-            inputs: inputs to compare on (N, ...), such as the calibration samples; those missing are these with noise.
+            file: the file. It takes inputs as the network does, in batches of any size, and texts of any length.
+            inputs: inputs to compare on (N, ...), such as the calibration samples, for texts a dict of `input_ids` and
+                `attention_mask`; those missing are these with noise.
                 Default: random numbers, which say less.
             shape: the shape of one input, without the batch; default: that of `inputs`, or of the compression.
             force: replace an existing file.

@@ -22,7 +22,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,20 +32,15 @@ import torch
 from torch import Tensor, nn
 
 from pruneaudit.compression.macs import evaluating
-from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.randomness import torch_generator
-from pruneaudit.external.onnx_graph import INPUT, OUTPUT
+from pruneaudit.data.inputs import IDS, Inputs, answered, first_of, num_in
+from pruneaudit.external.onnx_inputs import INPUT, OUTPUT, ComparedInputs, batches_of, sizes_to_try
 from pruneaudit.models._outputs import is_one, logits_in, two_classes
 
-NUM_INPUTS = 1000
-"""Number of inputs to compare on."""
 FLOAT_TOLERANCE = 1e-5
 """Largest difference of logits without int8 activations, relative to the largest logit (or to 1)."""
 MOST_OTHERS, MOST_OTHERS_FRACTION = 2, 0.001
 """Most inputs that may get another class: the larger of a number and a fraction."""
-NOISE = 0.1
-"""Standard deviation of noise on inputs, relative to theirs."""
 _BATCH = 128
 _TIMED_BATCH, _ROUNDS = 64, 15
 _FEWEST_ROUNDS, _MOST_SECONDS = 3, 3.0
@@ -59,49 +54,6 @@ INT8_KERNELS = frozenset(
 
 WEIGHTS_ONCE = "session.disable_quant_qdq"
 """The option of a session with which onnxruntime computes float weights once, when loading."""
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """Inputs of a network to compare on, and where they are from."""
-
-    x: Tensor
-    """(N, ...) contiguous."""
-    sources: Mapping[str, int]
-    """How many come from each source, in order; "noise": inputs of the sources before it, with noise on them; "random":
-    random numbers alone."""
-
-
-def inputs_of(parts: Mapping[str, Tensor], shape: Sequence[int], dtype: torch.dtype, seed: int = 0) -> Inputs:
-    """The first inputs of each part, then the same with noise on them, `NUM_INPUTS` in total.
-
-    Args:
-        parts: inputs by source, in order of preference; if all are empty, inputs are standard normal numbers.
-        shape: the shape of one input.
-        dtype: the type of inputs; whole numbers get no noise, and are 0 or 1 if nothing is given.
-        seed: seed of the noise.
-    """
-    generator = torch_generator(seed, seeds.EXPORT_INPUTS)
-    sources: dict[str, int] = {}
-    taken: list[Tensor] = []
-    for name, x in parts.items():
-        chosen = x[: NUM_INPUTS - sum(sources.values())].detach().cpu().contiguous()
-        if len(chosen):
-            sources[name] = len(chosen)
-            taken.append(chosen)
-    if not taken:
-        full = (NUM_INPUTS, *shape)
-        if not dtype.is_floating_point:
-            return Inputs(torch.randint(2, full, generator=generator).to(dtype), {"random": NUM_INPUTS})
-        return Inputs(torch.randn(full, generator=generator).to(dtype), {"random": NUM_INPUTS})
-    given = torch.cat(taken)
-    missing = NUM_INPUTS - len(given)
-    if missing > 0 and given.is_floating_point():
-        again = given.repeat(-(-missing // len(given)), *(1 for _ in given.shape[1:]))[:missing]
-        noise = torch.randn(again.shape, generator=generator).to(given.dtype)
-        given = torch.cat([given, again + NOISE * float(given.std(correction=0)) * noise])
-        sources["noise"] = missing
-    return Inputs(given, sources)
 
 
 @dataclass(frozen=True)
@@ -180,7 +132,7 @@ class Agreement:
 
 
 def compare(
-    model: nn.Module, session: Any, inputs: Inputs, has_int8_activations: bool, logit_step: float | None
+    model: nn.Module, session: Any, inputs: ComparedInputs, has_int8_activations: bool, logit_step: float | None
 ) -> Agreement:
     """Compares onnxruntime with a network.
 
@@ -194,8 +146,8 @@ def compare(
     Raises:
         UserError: onnxruntime cannot run the file.
     """
-    # Also a single input, to check that the batch size is not fixed in the file.
-    batches = [inputs.x[:1], *inputs.x.split(_BATCH)]
+    extra = sizes_to_try(inputs.x, fixed_length(session))
+    batches = [*extra, *batches_of(inputs.x, _BATCH)]
     try:
         found = [torch.from_numpy(np.array(_run(session, batch))) for batch in batches]
     except Exception as error:  # onnxruntime raises errors of its own
@@ -203,13 +155,14 @@ def compare(
             f"onnx: onnxruntime cannot run it ({' '.join(str(error).split())[:200]}); use format torch or safetensors"
         ) from None
     with evaluating(model), torch.no_grad():
-        expected = [logits_in(model(batch)) for batch in batches]
+        expected = [logits_in(answered(model, batch)) for batch in batches]
     got, wanted = (_logits(torch.cat(parts).double()) for parts in (found, expected))
     low, high = (float(end) for end in wanted.aminmax())
     step = logit_step or (_range_step(low, high) if has_int8_activations else None)
     difference, largest = float((got - wanted).abs().max()), float(wanted.abs().max())
     relative = difference / max(1.0, largest)
-    got, wanted = got[1:], wanted[1:]  # (N, C)
+    num_extra = sum(map(num_in, extra))
+    got, wanted = got[num_extra:], wanted[num_extra:]  # (N, C)
     differs = got.argmax(1) != wanted.argmax(1)
     two = wanted.topk(min(2, wanted.shape[1]), dim=1).values
     within = step if step is not None else FLOAT_TOLERANCE * max(1.0, largest)
@@ -229,9 +182,16 @@ def _logits(output: Tensor) -> Tensor:
     return two_classes(output) if is_one(output) else output
 
 
-def _run(session: Any, x: Tensor) -> np.ndarray:
-    answer: np.ndarray = session.run([OUTPUT], {INPUT: x.numpy()})[0]
+def _run(session: Any, x: Inputs) -> np.ndarray:
+    fed = x if isinstance(x, Mapping) else {INPUT: x}
+    answer: np.ndarray = session.run([OUTPUT], {name: value.numpy() for name, value in fed.items()})[0]
     return answer
+
+
+def fixed_length(session: Any) -> int | None:
+    """The number of tokens that each text of a file must have; None: any, or the file takes no texts."""
+    shape = next((each.shape for each in session.get_inputs() if each.name == IDS), (None, None))
+    return shape[1] if isinstance(shape[1], int) else None
 
 
 def session_of(model: bytes, optimised: Path | None = None, computes_weights_once: bool = False) -> Any:
@@ -280,9 +240,9 @@ class Times:
         return self.seconds / self.float_seconds
 
 
-def times(float_session: Any, session: Any, x: Tensor) -> Times:
+def times(float_session: Any, session: Any, x: Inputs) -> Times:
     """Times one batch in two sessions, in turns; after `_MOST_SECONDS` only the fewest rounds are finished."""
-    batch = x[:_TIMED_BATCH]
+    batch = first_of(x, _TIMED_BATCH)
     seconds: tuple[list[float], list[float]] = ([], [])
     began = time.perf_counter()
     for turn in range(-1, _ROUNDS):
@@ -293,4 +253,4 @@ def times(float_session: Any, session: Any, x: Tensor) -> Times:
             _run((float_session, session)[which], batch)
             if turn >= 0:  # the first warms up
                 seconds[which].append(time.perf_counter() - started)
-    return Times(statistics.median(seconds[0]), statistics.median(seconds[1]), len(batch), len(seconds[0]))
+    return Times(statistics.median(seconds[0]), statistics.median(seconds[1]), num_in(batch), len(seconds[0]))

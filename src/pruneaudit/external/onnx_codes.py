@@ -182,7 +182,8 @@ def _add_dequantise(graph: Graph, name: str, weight: _Codes, is_for_kernels: boo
             _dequantised(graph, node.output[0], codes.T.copy(), scale, zero, 1 - axis)
         return
     result = name
-    if is_transposed:
+    is_multiplied = codes.ndim == 2 and not is_for_kernels and any(_multiplies(node) for node in readers)
+    if is_transposed or is_multiplied:
         # Onnxruntime would round the other factor of a MatMul to 8 bits; a factor of two in between prevents that.
         result, scale = f"{name}/half", scale / 2
         graph.values[f"{name}/two"] = np.array(2, np.float32)
@@ -201,6 +202,11 @@ def _add_dequantise(graph: Graph, name: str, weight: _Codes, is_for_kernels: boo
     graph.add("Reshape", [f"{name}/flat", f"{name}/shape"], shaped)
     if axis:
         graph.add("Transpose", [shaped], result, perm=[*range(1, axis + 1), 0, *range(axis + 1, codes.ndim)])
+
+
+def _multiplies(node: Any) -> bool:
+    """Whether a node multiplies by a weight as it is, as for GPT-2's layers (in, out)."""
+    return node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
 
 
 def _dequantised(

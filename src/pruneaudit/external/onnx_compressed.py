@@ -15,11 +15,15 @@ from torch import nn
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.state import not_rebuilt
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.inputs import answered, contiguous, first_of, input_facts
 from pruneaudit.external.folder import beside, new_files
-from pruneaudit.external.onnx_check import Inputs, inputs_of
+from pruneaudit.external.given import inputs_of_user
 from pruneaudit.external.onnx_file import NOTE, OnnxFacts, check_installed, write_onnx
+from pruneaudit.external.onnx_inputs import BATCH, OUTPUT, ComparedInputs, input_note, inputs_of, name_of
 from pruneaudit.external.output import check_new
-from pruneaudit.external.tuning import tensor_of, tried
+from pruneaudit.external.texts import num_ids_of
+from pruneaudit.external.tuning import tried
+from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.models._outputs import described_output, logits_in
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ def write_compressed(
         raise UserError(f"onnx: '{wrong[0]}' differs from its compressed state; compress the network again")
     chosen = _inputs(network, compressed.summary, inputs, shape)
     with torch.no_grad():
-        logits = logits_in(network(chosen.x[:2]))
+        logits = logits_in(answered(network, first_of(chosen.x, 2)))
     if not isinstance(logits, torch.Tensor):
         raise UserError(
             f"onnx: the network returned {described_output(logits)}, expected a tensor of logits; return only them, or"
@@ -65,8 +69,8 @@ def write_compressed(
         facts = write_onnx(network, state, chosen, staging / file.name)
         note = {
             "format": "onnx",
-            "input": {"name": "input", "shape": ["batch", *chosen.x.shape[1:]], "type": _name(chosen.x.dtype)},
-            "output": {"name": "logits", "shape": ["batch", *logits.shape[1:]]},
+            "input": input_note(chosen.x, facts.fixed_length),
+            "output": {"name": OUTPUT, "shape": [BATCH, *logits.shape[1:]]},
             "onnx": facts.described(),
             "summary": {key: value for key, value in compressed.summary.items() if key != "files"},
         }
@@ -74,7 +78,7 @@ def write_compressed(
     return facts
 
 
-def _inputs(network: nn.Module, summary: Mapping[str, Any], given: Any, shape: Sequence[int] | None) -> Inputs:
+def _inputs(network: nn.Module, summary: Mapping[str, Any], given: Any, shape: Sequence[int] | None) -> ComparedInputs:
     """What to compare on: the user's inputs, then the same with noise; without any, random numbers.
 
     Raises:
@@ -83,19 +87,23 @@ def _inputs(network: nn.Module, summary: Mapping[str, Any], given: Any, shape: S
     weight = next(network.parameters())
     known: Mapping[str, Any] = summary.get("input") or {}
     if given is not None:
-        x = tensor_of(given, "inputs").cpu().contiguous()
-        if x.ndim < 2 or not len(x) or (x.is_floating_point() and not x.isfinite().all()):
+        x = contiguous(inputs_of_user(given, "cpu", weight.dtype, "inputs"))
+        if isinstance(x, torch.Tensor) and (
+            x.ndim < 2 or not len(x) or (x.is_floating_point() and not x.isfinite().all())
+        ):
             raise UserError(f"inputs: got shape {tuple(x.shape)}, expected finite inputs (N, ...), N above 0")
-        x = x.to(weight.dtype) if x.is_floating_point() else x
-        chosen = inputs_of({"calibration": x}, x.shape[1:], x.dtype)
+        facts = input_facts(x)
+        chosen = inputs_of({"calibration": x}, facts["shape"], getattr(torch, facts["type"]))
     else:
         lengths = tuple(shape or known.get("shape", ()))
         if not lengths:
             raise UserError(NO_SHAPE)
-        chosen = inputs_of({}, lengths, getattr(torch, known.get("type", _name(weight.dtype))))
-    tried(network, chosen.x[:2], f"inputs of shape {tuple(chosen.x.shape[1:])}")
+        num_ids = 0
+        if "names" in known:  # texts
+            take_what_it_names(network)
+            num_ids = num_ids_of(network, lengths[0]) or 2
+        chosen = inputs_of({}, lengths, getattr(torch, known.get("type", name_of(weight.dtype))), num_ids)
+    if isinstance(chosen.x, Mapping):
+        take_what_it_names(network)
+    tried(network, first_of(chosen.x, 2), f"inputs of shape {tuple(input_facts(chosen.x)['shape'])}")
     return chosen
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -19,15 +19,16 @@ from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.external.onnx_check import (
     WEIGHTS_ONCE,
     Agreement,
-    Inputs,
     Times,
     compare,
+    fixed_length,
     int8_kernels,
     session_of,
     times,
 )
 from pruneaudit.external.onnx_codes import activations, fold_into, put_activations, put_codes, without_rounding
 from pruneaudit.external.onnx_graph import float_graph, fold_norms
+from pruneaudit.external.onnx_inputs import ComparedInputs
 
 NOTE = ".json"
 """Suffix of the note beside a file."""
@@ -55,6 +56,8 @@ class OnnxFacts:
     times_computed_once: Times | None
     """The same if onnxruntime computes float weights of codes once, when loading; None without codes, or with int8
     activations."""
+    fixed_length: int | None = None
+    """Texts: how many tokens each must have; None: any number, up to what the network takes."""
 
     def described(self) -> dict[str, Any]:
         """The facts as JSON data."""
@@ -98,6 +101,8 @@ class OnnxFacts:
         )
         if self.num_rounded:
             lines.append(f"int8 kernels: {self.num_kernels} of {self.num_rounded} layers with int8 activations")
+        if self.fixed_length is not None:
+            lines.append(f"each text must have {self.fixed_length} tokens: this network takes no other length")
         if self.times is not None:
             lines.append(
                 f"size {self.num_bytes / self.float_bytes:.2f} of the float file's ({self.float_bytes:,} bytes); time"
@@ -124,7 +129,7 @@ def check_installed() -> None:
             raise UserError(f"format onnx: {name} is not installed; pip install 'pruneaudit[onnx]'") from None
 
 
-def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, file: Path) -> OnnxFacts:
+def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: ComparedInputs, file: Path) -> OnnxFacts:
     """Writes a network as ONNX, if onnxruntime agrees with it.
 
     Args:
@@ -138,7 +143,7 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     """
     is_rounded = bool(activations(model))
     with without_rounding(model) as plain:
-        graph = float_graph(plain, inputs.x.shape[1:], inputs.x.dtype)
+        graph = float_graph(plain, inputs.x)
     try:
         floats = graph.copy()
         fold_into(floats, fold_norms(floats))
@@ -165,6 +170,9 @@ def write_onnx(model: nn.Module, state: Mapping[str, Tensor], inputs: Inputs, fi
     once = None
     if not is_rounded and any(key.startswith("codes/") for key in state):
         once = times(float_session, session_of(made, computes_weights_once=True), inputs.x)
+    length = fixed_length(session)
     kernels = int8_kernels(made) if is_rounded else 0
     file.write_bytes(made)
-    return OnnxFacts(agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed, once)
+    return OnnxFacts(
+        agreement, stored, len(made), len(float_made), kernels, len(activations(model)), timed, once, length
+    )

@@ -6,28 +6,32 @@ it, so the codes of a rounded weight stay as they are, and their scale takes the
 
 The graph is traced with zeros, and descriptions that torch adds to nodes are removed: they hold paths of the user's
 source. So a file holds weights and nothing else.
+
+A network for texts gets the inputs `input_ids` and `attention_mask`, int64, in batches of any size and texts of any
+length, if the network has no fixed one. Its table of positions says how many tokens a text can have at most.
 """
 
-# C output channels
+# B batch, C output channels, T tokens
 
 from __future__ import annotations
 
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.data.inputs import IDS, MASK, Inputs, token_inputs
+from pruneaudit.external.onnx_inputs import BATCH, INPUT, LENGTH, OUTPUT, takes_other_lengths
 from pruneaudit.models._outputs import logits_in
 
-INPUT, OUTPUT = "input", "logits"
 OPSET = 21
 """The first with codes of 4 bits, and with a scale per group of weights."""
 _LAYERS = ("Conv", "ConvTranspose", "Gemm")
@@ -113,13 +117,24 @@ def attribute(node: Any, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
 
 
-def float_graph(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Graph:
-    """The graph of a network with float weights, for batches of any size.
+class ByName(nn.Module):
+    """A network for texts with plain arguments, as torch needs them to write it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """The network's answer for `input_ids` and `attention_mask` (B, T)."""
+        return logits_in(self.network(**{IDS: input_ids, MASK: attention_mask}))
+
+
+def float_graph(model: nn.Module, like: Inputs) -> Graph:
+    """The graph of a network with float weights, for batches of any size, and for texts of any length.
 
     Args:
         model: the network, on the CPU.
-        shape: shape of one input, without the batch.
-        dtype: type of the inputs.
+        like: inputs (B, ...) of the shape and type to write it for; their values are not used.
 
     Raises:
         UserError: torch cannot write this network as ONNX, or only for one number of samples.
@@ -127,13 +142,13 @@ def float_graph(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = tor
     import onnx
     from onnxscript import optimizer
 
-    x = torch.zeros(_NUM_TRACED, *shape, dtype=dtype)
+    traced: nn.Module = ByName(model) if isinstance(like, Mapping) else model
     handle = model.register_forward_hook(lambda _, inputs, output: logits_in(output))
     try:
         with _quiet(), torch.no_grad(), evaluating(model):
             program = torch.onnx.export(
-                model, (x,), dynamo=True, verbose=False, optimize=False, opset_version=OPSET, input_names=[INPUT],
-                output_names=[OUTPUT], dynamic_shapes=({0: torch.export.Dim("batch")},),
+                traced, dynamo=True, verbose=False, optimize=False, opset_version=OPSET, output_names=[OUTPUT],
+                **_arguments(model, like),
             )  # fmt: skip
             assert program is not None
             proto = program.model_proto
@@ -162,7 +177,45 @@ def float_graph(model: nn.Module, shape: Sequence[int], dtype: torch.dtype = tor
     for node in (*proto.graph.node, *(node for function in proto.functions for node in function.node)):
         del node.metadata_props[:]
         node.doc_string = ""
+    if isinstance(like, Mapping):
+        _without_prefix(proto.graph, "network.")
+        _name_axes(proto.graph)
     return Graph(proto)
+
+
+def _arguments(model: nn.Module, like: Inputs) -> dict[str, Any]:
+    """The inputs to trace a network with, and which of their axes can have any length."""
+    if not isinstance(like, Mapping):
+        x = torch.zeros(_NUM_TRACED, *like.shape[1:], dtype=like.dtype)
+        return {"args": (x,), "input_names": [INPUT], "dynamic_shapes": ({0: torch.export.Dim(BATCH)},)}
+    length = like[IDS].shape[1]
+    texts = token_inputs(torch.zeros(_NUM_TRACED, length, dtype=torch.int64), torch.full((_NUM_TRACED,), length))
+    axes: dict[int, Any] = {0: torch.export.Dim(BATCH)}
+    if takes_other_lengths(model, texts):
+        axes[1] = torch.export.Dim.AUTO
+    return {"args": (), "kwargs": texts, "dynamic_shapes": {IDS: axes, MASK: axes}}
+
+
+def _without_prefix(graph: Any, prefix: str) -> None:
+    """Gives weights the names that they have without `ByName`."""
+    for value in graph.initializer:
+        value.name = value.name.removeprefix(prefix)
+    _rename_inputs(graph, prefix)
+
+
+def _rename_inputs(graph: Any, prefix: str) -> None:
+    for node in graph.node:
+        node.input[:] = [name.removeprefix(prefix) for name in node.input]
+        for each in node.attribute:
+            _rename_inputs(each.g, prefix)
+
+
+def _name_axes(graph: Any) -> None:
+    """Names the axes of texts and logits that can have any length; torch numbers them."""
+    for value in (*graph.input, *graph.output):
+        for axis, name in zip(value.type.tensor_type.shape.dim, (BATCH, LENGTH), strict=False):
+            if axis.dim_param:
+                axis.dim_param = name
 
 
 def fold_norms(graph: Graph) -> dict[str, np.ndarray]:

@@ -16,18 +16,24 @@ from pruneaudit.compression.matrices import matrices
 from pruneaudit.compression.state import num_left
 from pruneaudit.compression.storage_size import cost
 from pruneaudit.core.errors import UserError
-from pruneaudit.data.inputs import Inputs, contiguous
+from pruneaudit.data.inputs import Inputs, contiguous, described, first_of, moved
+from pruneaudit.data.inputs import example_of as zeros
+from pruneaudit.data.kinds import TokenShape
+from pruneaudit.external.given import inputs_of_user
 from pruneaudit.external.tuning import tried
+from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.training.checkpoint import own_tensors
 from pruneaudit.training.samples import Samples
 
 
-def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: Samples | None) -> Inputs | None:
+def example_of(
+    given: Tensor | Mapping[str, Any] | Sequence[int] | None, model: nn.Module, samples: Samples | None
+) -> Inputs | None:
     """One input (1, ...) on the model's device: given, from samples, or guessed from a first linear layer.
 
     Args:
-        given: a batch (B, ...), or the shape of one input.
-        model: the network.
+        given: a batch (B, ...), for texts by name, or the shape of one input.
+        model: the network; for texts it is made to take these by name.
         samples: the user's data.
 
     Returns:
@@ -39,19 +45,30 @@ def example_of(given: Tensor | Sequence[int] | None, model: nn.Module, samples: 
     weight = next(model.parameters())
     if given is None:
         return contiguous(samples.inputs(slice(0, 1))) if samples else _of_first_layer(model, weight)
-    if not isinstance(given, Tensor) and all(isinstance(length, int) for length in given):
+    x = first_of(_batch(given, weight), 1)
+    if isinstance(x, Mapping):
+        take_what_it_names(model)
+    tried(model, x, f"example: {described(x)}")
+    return x
+
+
+def _batch(given: Tensor | Mapping[str, Any] | Sequence[int], weight: Tensor) -> Inputs:
+    """A user's batch, or zeros of a shape, on the device of a weight."""
+    if isinstance(given, TokenShape):
+        return moved(zeros(given), weight.device)
+    if not isinstance(given, Tensor | Mapping) and all(isinstance(length, int) for length in given):
         if not given or min(given) < 1:
             raise UserError(f"example: got the shape {tuple(given)}, expected lengths above 0, such as (3, 32, 32)")
         given = torch.zeros(1, *given)
+    if isinstance(given, Mapping):
+        return inputs_of_user(given, weight.device, weight.dtype, "example")
     try:
-        x = torch.as_tensor(given)[:1]
+        x = torch.as_tensor(given)
+        return inputs_of_user(x[:1], weight.device, weight.dtype, "example")
     except (TypeError, ValueError, RuntimeError, IndexError):
         raise UserError(
             f"example: got {type(given).__name__}, expected a batch or a shape such as (3, 32, 32)"
         ) from None
-    x = x.to(weight.device, weight.dtype) if x.is_floating_point() else x.to(weight.device)
-    tried(model, x, f"example: inputs of shape {tuple(x.shape)}")
-    return x
 
 
 def _of_first_layer(model: nn.Module, weight: Tensor) -> Tensor | None:

@@ -38,7 +38,7 @@ def check_takes_texts(network: nn.Module, samples: Samples, name: str) -> None:
     if samples.lengths is None:
         return
     network = network if samples.stored.device.type == "cpu" else copy.deepcopy(network).cpu()
-    num_ids, highest = _num_ids(network, samples.stored.shape[1]), int(samples.stored.max())
+    num_ids, highest = num_ids_of(network, samples.stored.shape[1]), int(samples.stored.max())
     if num_ids is not None and highest >= num_ids:
         raise UserError(
             f"{name}: got token ids up to {highest:,}, expected 0..{num_ids - 1:,}, the ids of the network; encode"
@@ -53,7 +53,7 @@ def check_takes_texts(network: nn.Module, samples: Samples, name: str) -> None:
         )
 
 
-def _num_ids(network: nn.Module, num_tokens: int) -> int | None:
+def num_ids_of(network: nn.Module, num_tokens: int) -> int | None:
     """The rows of the table that gets the ids; None if there is none, or the network fails on a text of small ids."""
     for length in dict.fromkeys((min(num_tokens, _SHORT), num_tokens)):
         ids = torch.arange(length)[None] % 2  # no positions and no types: these are in order, or all zero

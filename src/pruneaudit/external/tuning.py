@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.randomness import torch_generator
 from pruneaudit.data.inputs import Inputs, answered, contiguous, described, num_in
+from pruneaudit.external.given import tensor_of, texts_of
 from pruneaudit.external.method import Tuning, tuning_of
 from pruneaudit.external.networks import Plain
+from pruneaudit.external.texts import check_takes_texts
+from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.models._outputs import answering, check_answer, check_steady, logits_in
-from pruneaudit.signals.arrays import as_array
 from pruneaudit.training.hooks import Hook, Sampler, TrainingState
 from pruneaudit.training.loop import DivergedTrainingError, train
 from pruneaudit.training.predict import accuracy
@@ -52,8 +55,8 @@ class FineTuning:
         """Sets who trains, and how.
 
         Args:
-            data: x and y to fine-tune on with our loop: x as input of the network, floats (N, K, H, W) or (N, ...), y
-                integer labels (N,).
+            data: x and y to fine-tune on with our loop: x as input of the network, floats (N, K, H, W) or (N, ...), or
+                for texts a dict of `input_ids` and `attention_mask` (N, T); y integer labels (N,).
             train: the user's training: `train(model, hooks, phase, epochs)`; see `Train`.
             initial: the network with its initial weights, or a function that builds it. Methods that rewind need it
                 (iterative:rewind=init). Methods that train from scratch (dpf, rigl, static:start=init) start from it,
@@ -97,8 +100,9 @@ def samples_of(data: Any, model: nn.Module, what: str = "data", may_lack_labels:
     """The user's samples on the model's device, checked.
 
     Args:
-        data: x and y, arrays or tensors: x as input of the network, floats (N, K, H, W) or (N, ...), y integers (N,).
-        model: the network.
+        data: x and y, arrays or tensors: x as input of the network, floats (N, K, H, W) or (N, ...), or for texts a
+            dict of `input_ids` and `attention_mask`, integers (N, T); y integers (N,).
+        model: the network; for texts it is made to take these by name.
         what: name of the data in messages.
         may_lack_labels: whether it can be x alone; y is then `NO_LABEL`.
 
@@ -107,32 +111,23 @@ def samples_of(data: Any, model: nn.Module, what: str = "data", may_lack_labels:
     """
     if not isinstance(data, Samples):
         if may_lack_labels and not isinstance(data, tuple | list):
-            x = tensor_of(data, f"{what}: x")
-            y = torch.full(x.shape[:1], NO_LABEL)
+            given, y = data, None
         elif not isinstance(data, tuple | list) or len(data) != 2:
             alone = " or x alone" if may_lack_labels else ""
             raise UserError(f"{what}: got {type(data).__name__}, expected a pair (x, y) of arrays or tensors{alone}")
         else:
-            x, y = (tensor_of(part, f"{what}: {name}") for part, name in zip(data, "xy", strict=True))
+            given, y = data[0], tensor_of(data[1], f"{what}: y")
             _check_labels(y, what)
-        data = _stored(x, y, model, what)
+        if isinstance(given, Mapping):
+            data = texts_of(given, y, next(model.parameters()).device, f"{what}: x")
+            data = data if y is not None else replace(data, y=torch.full_like(data.y, NO_LABEL))
+        else:
+            x = tensor_of(given, f"{what}: x")
+            data = _stored(x, torch.full(x.shape[:1], NO_LABEL) if y is None else y, model, what)
+    if data.kind == "tokens":
+        take_what_it_names(model)
     _try(model, data, what)
     return data
-
-
-def tensor_of(given: Any, name: str) -> Tensor:
-    """A user's array or tensor as a dense tensor.
-
-    Raises:
-        UserError: it is neither.
-    """
-    if isinstance(given, Tensor):
-        return given.detach().to_dense() if given.layout != torch.strided else given.detach()
-    try:
-        array = as_array(name, given)
-        return torch.as_tensor(array if array.flags.writeable else array.copy())
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{name}: got {type(given).__name__}, expected an array or a tensor ({error})") from None
 
 
 def _check_labels(y: Tensor, what: str) -> None:
@@ -158,6 +153,7 @@ def _stored(x: Tensor, y: Tensor, model: nn.Module, what: str) -> Samples:
 
 def _try(model: nn.Module, samples: Samples, what: str) -> None:
     """Predicts a few samples twice, to check that answers are logits, one per class, and do not change."""
+    check_takes_texts(model, samples, what)
     x = contiguous(samples.inputs(slice(0, TRIED)))  # (B, ...)
 
     def ask() -> Any:

@@ -37,6 +37,8 @@ def take_what_it_names(network: nn.Module) -> None:
 
     A network whose `forward` takes both, or anything by keyword, does not change.
     """
+    if any(isinstance(hook, ByName) for hook in network._forward_pre_hooks.values()):
+        return
     parameters = list(inspect.signature(network.forward).parameters.values())
     names = [each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
@@ -45,3 +47,11 @@ def take_what_it_names(network: nn.Module) -> None:
     mask = next((name for name in (MASK, *OTHER_MASKS) if name in names), MASK if takes_all else None)
     ids = IDS if IDS in names else names[0]
     network.register_forward_pre_hook(ByName(ids, mask), with_kwargs=True)
+
+
+def take_only_its_own(network: nn.Module) -> None:
+    """Takes back `take_what_it_names` in a network, or in a copy of it."""
+    for key, hook in list(network._forward_pre_hooks.items()):
+        if isinstance(hook, ByName):
+            del network._forward_pre_hooks[key]
+            network._forward_pre_hooks_with_kwargs.pop(key, None)

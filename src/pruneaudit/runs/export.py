@@ -2,17 +2,17 @@
 
 | format | the file | read with |
 |---|---|---|
-| onnx | graph and weights; batches of any size; checked against torch before it is kept | onnxruntime |
+| onnx | graph and weights; batches of any size, texts of any length; checked against torch first | onnxruntime |
 | torch | the state dict, tensors alone | `torch.load(FILE, weights_only=True)` |
 | safetensors | the state dict | `safetensors.torch.load_file(FILE)` |
 
 A note `FILE.json` beside it describes the network, the format of inputs, and the class names. In every format the input
 is the same as in training: uint8 images as (x / 255 - mean) / std with the constants of the note, float data as they
-are. Weights also come with `FILE.structure.json` if the architecture was changed (for
-`pruneaudit.compression.structure.replay`), with `FILE.mask.safetensors` if the method uses a mask, and with
-`FILE.compressed.safetensors` if weights were rounded or clustered: the codes and scales, or the indices and shared
-values, from which they are rebuilt (`pruneaudit.compression.state`). The export first checks that these give the
-weights in the file, bit for bit.
+are, texts as `input_ids` and `attention_mask`, whose tokenizer is in `FILE.tokenizer.json`. Weights also come with
+`FILE.structure.json` if the architecture was changed (for `pruneaudit.compression.structure.replay`), with
+`FILE.mask.safetensors` if the method uses a mask, and with `FILE.compressed.safetensors` if weights were rounded or
+clustered: the codes and scales, or the indices and shared values, from which they are rebuilt
+(`pruneaudit.compression.state`). The export first checks that these give the weights in the file, bit for bit.
 """
 
 # B batch, C classes
@@ -35,12 +35,12 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, read_json
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
-from pruneaudit.data.inputs import tensor_of
+from pruneaudit.data.inputs import example_of
 from pruneaudit.engine.plan import Task
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.external.folder import beside, new_files
-from pruneaudit.external.onnx_check import NUM_INPUTS, Inputs, inputs_of
 from pruneaudit.external.onnx_file import NOTE, OnnxFacts, check_installed, write_onnx
+from pruneaudit.external.onnx_inputs import NUM_INPUTS, ComparedInputs, input_note, inputs_of
 from pruneaudit.external.output import check_new
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.study.lineage import network_function
@@ -50,7 +50,8 @@ from pruneaudit.training.samples import Samples
 
 FORMATS = ("onnx", "torch", "safetensors")
 STRUCTURE, MASK, COMPRESSED = ".structure.json", ".mask.safetensors", ".compressed.safetensors"
-BESIDE = (NOTE, STRUCTURE, MASK, COMPRESSED)
+TOKENIZER = ".tokenizer.json"
+BESIDE = (NOTE, STRUCTURE, MASK, COMPRESSED, TOKENIZER)
 """Suffixes of the files beside the model."""
 
 
@@ -119,6 +120,8 @@ def export(
             state = stored_state(spec, audit_data, folder, factory)
             save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
             _copy_beside(folder, file)
+        if audit_data.tokenizer:
+            beside(file, TOKENIZER).write_bytes(audit_data.tokenizer.encode())
         note = _note(task, audit_data, folder, format, facts)
         beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
@@ -146,16 +149,13 @@ def check_format(format: str) -> None:
         check_installed()
 
 
-def _inputs(audit_data: AuditData) -> Inputs:
+def _inputs(audit_data: AuditData) -> ComparedInputs:
     """Returns inputs to compare onnxruntime with torch on: of the holdout, then public ones, then noise on them."""
     parts = {"holdout": audit_data.holdout, "public": audit_data.public}
     chosen = {name: part & (part.cumsum() <= NUM_INPUTS) for name, part in parts.items()}
-    x = {
-        name: tensor_of(Samples.of(audit_data, part).inputs(slice(None)), "export as ONNX")
-        for name, part in chosen.items()
-        if part.any()
-    }
-    return inputs_of(x, audit_data.x.shape[1:], torch.float32)
+    x = {name: Samples.of(audit_data, part).inputs(slice(None)) for name, part in chosen.items() if part.any()}
+    num_ids = audit_data.vocabulary.size if audit_data.vocabulary else 0
+    return inputs_of(x, audit_data.input_shape, torch.float32, num_ids)
 
 
 def _buildable(spec: Mapping[str, Any], format: str, factory: str) -> Mapping[str, Any]:
@@ -229,7 +229,7 @@ def _note(task: Task, audit_data: AuditData, folder: Path, format: str, facts: O
         "model_id": task.model_id,
         "model": task.spec["model"],
         **{key: task.spec[key] for key in ("pruner", "compress", "defense", "prepared") if task.spec.get(key)},
-        "input": {"name": "input", "shape": ["batch", *audit_data.x.shape[1:]], "type": "float32"},
+        "input": _input_note(audit_data, facts),
         "normalisation": scale,
         "output": {"name": "logits", "shape": ["batch", audit_data.num_classes]},
         "classes": audit_data.classes,
@@ -237,3 +237,12 @@ def _note(task: Task, audit_data: AuditData, folder: Path, format: str, facts: O
         "artifact": task.artifact.identity,
         "torch": torch.__version__,
     }
+
+
+def _input_note(audit_data: AuditData, facts: OnnxFacts | None) -> dict[str, Any]:
+    """Returns what the network takes, as JSON data; of texts also the numbers of their vocabulary."""
+    note = input_note(example_of(audit_data.input_shape), None if facts is None else facts.fixed_length)
+    words = audit_data.vocabulary
+    if words is None:
+        return note
+    return note | {"vocabulary_size": words.size, "padding_id": words.padding, "unknown_id": words.unknown}
