@@ -21,7 +21,7 @@ from vision_libraries import torchvision_or_skip
 
 # B batch, C channels
 
-MODULE, SHAPE, CLASSES = "networks_of_vision_libraries", (3, 16, 16), 4
+MODULE, SHAPE, CLASSES = "networks_of_vision_libraries", (3, 32, 32), 4
 SOURCE = """
 def hf_vit(input_shape, num_classes):
     from transformers import ViTConfig, ViTForImageClassification
