@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.drawing import draw
 from pruneaudit.data.kinds import Vocabulary
+from pruneaudit.data.same_tokens import check_same_tokens
 from pruneaudit.data.texts import RawTexts, TextOptions
 from pruneaudit.data.tokenizing import build_tokenizer, read_tokenizer
+from pruneaudit.study import Data
 
 tokenizers = pytest.importorskip("tokenizers")
 transformers = pytest.importorskip("transformers")
@@ -216,3 +221,19 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(UserError, match=r"pip install 'pruneaudit\[text\]'"):
         build_tokenizer(TEXTS, 400)
+
+
+def test_a_network_of_a_folder_gets_the_ids_of_its_own_tokenizer(tmp_path: Path) -> None:
+    bert(tmp_path)
+    texts = tuple(f"{text} {number}" for number in range(20) for text in TEXTS[:3])
+
+    def data(**options: Any) -> AuditData:
+        raw = RawTexts(texts, np.arange(len(texts)) % 2, ("a", "b"), TextOptions(**options))
+        return draw(raw, Data(num_samples=30, num_public=20), seed=0)
+
+    check_same_tokens(data(tokenizer=str(tmp_path), max_length=6), tmp_path)
+    with pytest.raises(UserError, match=rf"other ids .*{tmp_path}.*tokenizer = '{tmp_path}'"):
+        check_same_tokens(data(), tmp_path)
+    check_same_tokens(replace(data(), tokenizer=""), tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    check_same_tokens(data(), tmp_path)

@@ -27,6 +27,7 @@ _NO_SOURCES = {
     "own_references",
     "audit_data",
     "row_numbers",
+    "same_tokens",
     "splits",
     "target_canaries",
     "target_members",

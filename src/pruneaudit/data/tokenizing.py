@@ -213,6 +213,20 @@ def decoded(tokenizer: str, ids: Sequence[Sequence[int]]) -> list[str]:
     return [str(made.decode(list(each), skip_special_tokens=True)).strip() for each in ids]
 
 
+def encoded(tokenizer: str, texts: Sequence[str]) -> list[list[int]]:
+    """Returns the ids of texts, uncut, with the tokens around them.
+
+    Args:
+        tokenizer: its JSON text.
+        texts: the texts.
+
+    Raises:
+        UserError: `tokenizers` is not installed, or the tokenizer fails.
+    """
+    _check_installed()
+    return list(TextTokenizer(tokenizer, Vocabulary(0, 0, 0))._encoded(texts, None))
+
+
 def _check_installed() -> None:
     try:
         import tokenizers  # noqa: F401

@@ -7,6 +7,7 @@ network that a defence has changed. So every release is tried once, on a network
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from pruneaudit.compression.chain import Chained, Step, compressed, inherited_st
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.same_tokens import check_same_tokens
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.model_artifacts import keeps_early, trains_adapter
 from pruneaudit.engine.plan import Plan, Task
@@ -78,6 +80,8 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
         if not store.path(weights.artifact).exists():
             from pruneaudit.engine.importing import check_start, check_weights
 
+            if weights.network is not None:
+                check_same_tokens(audit_data, Path(weights.file))
             check = check_start if weights is plan.start else check_weights
             check(weights, audit_data, notes.append)
     return tuple(notes)
