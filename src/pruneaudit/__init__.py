@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from pruneaudit.attacks import ATTACKS
     from pruneaudit.attacks.attack import Attack
+    from pruneaudit.choosing.chosen import export_chosen
     from pruneaudit.compression import COMPRESSORS
     from pruneaudit.compression.compressor import Compressor
     from pruneaudit.core.errors import UserError
@@ -106,6 +107,7 @@ __all__ = [
     "compress",
     "draw_references",
     "export",
+    "export_chosen",
     "families",
     "figures",
     "load_compressed",
@@ -161,6 +163,7 @@ _HOME = {
     "collect_signals": "pruneaudit.external.collect",
     "draw_references": "pruneaudit.data.own_references",
     "export": "pruneaudit.runs.export",
+    "export_chosen": "pruneaudit.choosing.chosen",
     "families": "pruneaudit.api",
     "figures": "pruneaudit.report.paper",
     "load_compressed": "pruneaudit.external.compressed_model",

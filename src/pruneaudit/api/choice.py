@@ -149,6 +149,8 @@ class _Asked:
     first: Plan
     """The plan of the candidates that are tried first."""
     identity: str
+    study_hash: str
+    """Of the study as it was given."""
     notes: tuple[str, ...]
 
     @property
@@ -173,7 +175,8 @@ def _prepared(study: Study, limits: Limits, out: Path, runtime: Runtime) -> _Ask
     with functions_importable(first):
         notes = preflight(first, audit_data, run.store)
     identity = identity_of(study, limits, audit_data, first.sources)
-    return _Asked(settled(study, audit_data), settings, limits, runtime, run, audit_data, bench, first, identity, notes)
+    drawn, own = settled(study, audit_data), study_hash(study)
+    return _Asked(drawn, settings, limits, runtime, run, audit_data, bench, first, identity, own, notes)
 
 
 def _tried_first(settings: Choose, seed: int) -> list[str]:
@@ -232,7 +235,7 @@ def _carried_out(asked: _Asked, progress: Progress) -> Choice:
         bench = replace(asked.bench, machine=machine)
         path = _searched(asked, bench)
         progress.say(f"the list to confirm, safest first: {', '.join(path.listed) or 'none'}")
-        certificate = confirm(bench, path, study_hash(asked.study))
+        certificate = confirm(bench, path, asked.study_hash)
     asked.files.keep_certificate(certificate, "", "")
     if not asked.study.keep_weights:
         _drop_weights(bench, path)

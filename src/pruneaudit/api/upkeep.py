@@ -16,6 +16,7 @@ from pruneaudit.runs.audit_data import held_sha256
 from pruneaudit.runs.clean import Leftover, leftovers, remove
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
+from pruneaudit.runs.trials import with_trials
 from pruneaudit.runs.verify import Checked, checked_files
 from pruneaudit.study import DENSE
 
@@ -35,8 +36,8 @@ def verify(folder: str | Path, data_root: str | Path | None = None) -> list[Chec
         {'whole'}
     """
     run = RunFolder.open(folder)
-    plan, _ = run.planned(data_root=Path(data_root) if data_root else None, whole=False)
-    return checked_files(plan, run.store, run.problems())
+    plan, audit_data = run.planned(data_root=Path(data_root) if data_root else None, whole=False)
+    return checked_files(with_trials(run, plan, audit_data), run.store, run.problems())
 
 
 def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
@@ -59,8 +60,7 @@ def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:
             f" {run.finish_command}"
         )
     with nullcontext() if dry_run else RunLock(run.path):
-        plan, _ = run.planned(whole=False)
-        found = leftovers(plan, run.store)
+        found = leftovers(with_trials(run, *run.planned(whole=False)), run.store)
         if not dry_run:
             with writing(run.path):
                 remove(found, run.store)

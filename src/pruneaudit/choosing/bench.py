@@ -105,7 +105,7 @@ class Bench:
         Raises:
             UserError: a candidate needs something that its plug-ins or the data do not support.
         """
-        return make_plan(self._study_of(names), self.audit_data, self.source_hash, add_baselines=False)
+        return make_plan(self._study_of(names), self.audit_data, self.source_hash, is_whole=False)
 
     def planned(self, names: Collection[str], models: Collection[int]) -> Plan:
         """Plans what is asked of some models of some candidates, and all that this needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from pruneaudit.attacks.groups import expand
 from pruneaudit.attacks.primary import attack_by_rule
@@ -15,10 +16,11 @@ from pruneaudit.engine.plan import check_plugins
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.study import DENSE, Plugin, Release, Study
 from pruneaudit.study.choose import Choose
+from pruneaudit.study.recipes import load_recipe_or_file
 
 RMIA = "rmia"
-_OF_CHOICE = {"description", "keep_weights"}
-"""Settings of a study that determine no choice."""
+_BESIDE: Any = {"description": True, "keep_weights": True, "choose": {"budget"}}
+"""Settings of a study that say nothing about its candidates. (The budget is an option of the command.)"""
 SEMANTICS = 1
 """Raise it where a search or a confirmation would decide differently."""
 
@@ -75,8 +77,18 @@ def _usual_attacks(study: Study, halves: Halves) -> tuple[Plugin, ...]:
 
 
 def study_hash(study: Study) -> str:
-    """Returns the hash of the settings of a study that determine a choice."""
-    return sha256_of(study.model_dump(mode="json", exclude=_OF_CHOICE))
+    """Returns the hash of a study for certificates: without its description and the budget of its search."""
+    exclude = _BESIDE if study.choose else {"description": True, "keep_weights": True}
+    return sha256_of(study.model_dump(mode="json", exclude=exclude))
+
+
+def hash_of_file(file: str) -> str:
+    """Returns the hash of the study in a file, or of the recipe of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    return study_hash(load_recipe_or_file(file))
 
 
 def identity_of(study: Study, limits: Limits, audit_data: AuditData, sources: Mapping[str, str]) -> str:
@@ -92,6 +104,7 @@ def identity_of(study: Study, limits: Limits, audit_data: AuditData, sources: Ma
         {
             "semantics_version": SEMANTICS,
             "study": study_hash(study),
+            "budget": choose_of(study).budget,
             "limits": limits.model_dump(mode="json"),
             "audit_data": audit_data.sha256,
             "sources": dict(sources),

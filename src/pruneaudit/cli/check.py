@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +67,13 @@ def _keep(context: typer.Context, param: typer.CallbackParam, value: Any) -> Non
 
 def command(
     context: typer.Context,
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN | CERTIFICATE",
+            help="The folder of a finished run, such as runs/demo; or certificate.json of `choose`.",
+        ),
+    ],
     attack: Annotated[
         str | None, typer.Option("--attack", help="Check this attack only; default: every attack of the run.")
     ] = None,
@@ -79,6 +86,14 @@ def command(
     references: Annotated[
         str, typer.Option("--references", help="Kind of references, such as matched; default: every kind of the run.")
     ] = "any",
+    min_accuracy: Annotated[
+        str | None,
+        typer.Option("--min-accuracy", metavar="RATE", help="Of a certificate: lowest accuracy, such as 0.75."),
+    ] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option("--study", metavar="STUDY", help="Of a certificate: the study that it must be about."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.md", help="Also write the summary to this file.")
     ] = None,
@@ -86,22 +101,53 @@ def command(
 ) -> None:
     """Compare a run with leakage budgets, as a gate for CI.
 
-    Exit code 0: within every budget; 1: not shown to be within one; 2: bad input, or a suppressed figure.
+    Exit code 0: within every budget; 1: not shown to be within one; 2: bad input, or a suppressed figure. A
+    certificate without budgets is checked against its own limits.
     """
+    if out is not None and out.suffix != ".md":
+        raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
+    given = context.meta.get(BUDGETS, {})
+    if run.suffix == ".json":
+        if attack is not None or release or references != "any":
+            raise UserError("--attack, --release, --references: a certificate has its own; leave them out")
+        summary, record, code = _of_certificate(run, given, min_accuracy, study)
+    else:
+        if min_accuracy is not None or study is not None:
+            raise UserError(
+                f"--min-accuracy, --study: got them beside the run {run}, expected a certificate, such as"
+                f" {run / 'choice' / 'certificate.json'}"
+            )
+        summary, record, code = _of_run(run, given, attack, release or (), references)
+    if out is not None:
+        write_text(out, summary)
+    print(json.dumps(record, indent=1, allow_nan=False) if as_json else summary.rstrip("\n"))
+    _add_to_step_summary(summary)
+    raise typer.Exit(code)
+
+
+def _of_run(
+    run: Path, given: dict[str, Any], attack: str | None, releases: Sequence[str], references: str
+) -> tuple[str, dict[str, Any], int]:
+    """Returns summary, JSON data and exit code of a run."""
     from pruneaudit.gate import as_markdown, as_record, budgets_of, check
     from pruneaudit.runs import RunFolder
 
-    if out is not None and out.suffix != ".md":
-        raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
     results = RunFolder(run).results()
-    budgets = budgets_of(results, **context.meta.get(BUDGETS, {}))
-    gate = check(results, budgets, attack, release or (), references)
-    summary = as_markdown(gate, str(run))
-    if out is not None:
-        write_text(out, summary)
-    print(json.dumps(as_record(gate, str(run)), indent=1, allow_nan=False) if as_json else summary.rstrip("\n"))
-    _add_to_step_summary(summary)
-    raise typer.Exit(gate.exit_code)
+    gate = check(results, budgets_of(results, **given), attack, releases, references)
+    return as_markdown(gate, str(run)), as_record(gate, str(run)), gate.exit_code
+
+
+def _of_certificate(
+    file: Path, given: dict[str, Any], min_accuracy: str | None, study: Path | None
+) -> tuple[str, dict[str, Any], int]:
+    """Returns summary, JSON data and exit code of a certificate."""
+    from pruneaudit.choosing.setting_up import hash_of_file
+    from pruneaudit.gate import certificate_markdown, certificate_record, check_certificate, read_certificate
+
+    certificate, notes = read_certificate(file)
+    expected = "" if study is None else hash_of_file(str(study))
+    gate = check_certificate(certificate, expected, notes, min_accuracy=min_accuracy, **given)
+    return certificate_markdown(gate, str(file)), certificate_record(gate, str(file)), gate.exit_code
 
 
 def _add_to_step_summary(summary: str) -> None:

@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
-from pruneaudit.core.errors import printable
+from pruneaudit.core.errors import UserError, printable
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
-    release: Annotated[str, typer.Option("--release", help='"dense", or the name of a release.')],
     out: Annotated[Path, typer.Option("--out", help="The file to write; a summary goes to FILE.json beside it.")],
+    release: Annotated[str | None, typer.Option("--release", help='"dense", or the name of a release.')] = None,
+    chosen: Annotated[
+        bool, typer.Option("--chosen", help="Instead of --release: the network of the certificate of `choose`.")
+    ] = False,
     format: Annotated[
         str, typer.Option("--format", help="onnx (needs the extra 'onnx'), torch (a state dict) or safetensors.")
     ] = "onnx",
-    model_id: Annotated[int, typer.Option("--model-id", help="Model of the release to export.")] = 0,
+    model_id: Annotated[
+        int | None, typer.Option("--model-id", help="Model of the release to export; default: the first.")
+    ] = None,
     factory: Annotated[
         str,
         typer.Option(
@@ -32,9 +37,17 @@ def command(
 
     Formats: ONNX, a torch state dict, safetensors.
     """
-    from pruneaudit.runs.export import export
+    if chosen == (release is not None):
+        got = "both" if chosen else "neither"
+        raise UserError(f"--release, --chosen: got {got}, expected one of them, such as --release dense")
+    if release is None:
+        from pruneaudit.choosing.chosen import export_chosen
 
-    exported = export(run, release, out, format, model_id, force, factory)
+        exported = export_chosen(run, out, format, model_id, force, factory)
+    else:
+        from pruneaudit.runs.export import export
+
+        exported = export(run, release, out, format, model_id or 0, force, factory)
     for file in exported.files:
         print(printable(f"written: {file} ({file.stat().st_size:,} bytes)"))
     for line in exported.onnx.lines() if exported.onnx else ():

@@ -185,8 +185,12 @@ def attacks_of(study: Study) -> dict[str, Attack]:
     return made
 
 
-def check_plugins(study: Study) -> None:
+def check_plugins(study: Study, with_attacks: bool = True) -> None:
     """Checks the plug-ins of a study and their options, without data, torch or user functions.
+
+    Args:
+        study: the study.
+        with_attacks: whether to check that the study can meet the needs of its attacks.
 
     Raises:
         UserError: a name or an option is unknown or wrong.
@@ -198,7 +202,7 @@ def check_plugins(study: Study) -> None:
         _check_order(study, release)  # first: a step that cannot stay needs no training
         check_release(study, release)
         check_has_public(study, release)
-    if not skips(study.audit.attacks):
+    if with_attacks and not skips(study.audit.attacks):
         _check_attacks(study)
 
 
@@ -302,7 +306,7 @@ def _check_augmentation(study: Study, audit_data: AuditData) -> None:
 
 
 def make_plan(
-    study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk, add_baselines: bool = True
+    study: Study, audit_data: AuditData, source_hash: SourceHash = source_on_disk, is_whole: bool = True
 ) -> Plan:
     """Plans the tasks of a study.
 
@@ -311,16 +315,17 @@ def make_plan(
         audit_data: the audit data of the study.
         source_hash: hashes the sources of user functions, which are not called, and the files of a target; default:
             those on disk.
-        add_baselines: whether to add missing baselines; missing undefended references are added in any case.
+        is_whole: whether these are all releases of the study. If not, no baselines are added, and attacks are not
+            checked: another part can have the releases that they need.
 
     Raises:
         UserError: the study needs something that its plug-ins or data do not support.
     """
-    check_plugins(study)
+    check_plugins(study, with_attacks=is_whole)
     if not skips(study.audit.attacks):
         _check_halves(study, audit_data)
     asked, study = study, study.with_named_families()
-    study = with_baselines(study) if add_baselines else with_counterparts(study)
+    study = with_baselines(study) if is_whole else with_counterparts(study)
     _check_augmentation(study, audit_data)
     root = audit_data_artifact(audit_data.sha256, audit_data.files)
     sources: dict[str, str] = {}

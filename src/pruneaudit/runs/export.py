@@ -36,7 +36,7 @@ from pruneaudit.core.files import COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, SU
 from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.inputs import example_of
-from pruneaudit.engine.plan import Task
+from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.task_context import stored_model
 from pruneaudit.external.folder import beside, new_files
 from pruneaudit.external.onnx_file import NOTE, OnnxFacts, check_installed, write_onnx
@@ -100,30 +100,66 @@ def export(
     Example:
         >>> exported = pruneaudit.export("runs/first", "dense", "dense.safetensors", format="safetensors")
     """
-    run, out = Path(run), Path(out).expanduser()
-    check_format(format)
-    for path in (out, *(beside(out, suffix) for suffix in BESIDE)):
-        check_new(path, force, f"model.{format}")
-    held = _opened(run)
-    plan, audit_data = held.finished()
-    task, folder = held.model(plan, release, model_id)
+    file = ExportFile(Path(out).expanduser(), format, force, factory)
+    file.check()
+    held = _opened(Path(run))
+    return export_model(held, *held.finished(), (release, model_id), file)
+
+
+@dataclass(frozen=True)
+class ExportFile:
+    """The file to write; its fields are as for `export`."""
+
+    path: Path
+    format: str = "onnx"
+    force: bool = False
+    factory: str = ""
+
+    def check(self) -> None:
+        """Checks that it can be written.
+
+        Raises:
+            UserError: the format is unknown, a package is missing, or a file exists already.
+        """
+        check_format(self.format)
+        for path in (self.path, *(beside(self.path, suffix) for suffix in BESIDE)):
+            check_new(path, self.force, f"model.{self.format}")
+
+
+def export_model(
+    held: RunFolder, plan: Plan, audit_data: AuditData, model: tuple[str, int], file: ExportFile
+) -> Exported:
+    """Writes a model of a run to a file.
+
+    Args:
+        held: the folder of the run.
+        plan: a plan with the release.
+        audit_data: the audit data of the plan.
+        model: the release, and the id of its model.
+        file: the file, which was checked.
+
+    Raises:
+        UserError: as for `export`.
+    """
+    task, folder = held.model(plan, *model)
+    out, format, factory = file.path, file.format, file.factory
     spec = _buildable(task.spec, format, factory)
     check_rebuilt(load_tensors(folder / WEIGHTS_FILE), folder)
     facts = None
     with new_files(out, BESIDE) as staging:
-        file = staging / out.name
+        new = staging / out.name
         if format == "onnx":
             with working_folder_searched() if factory else nullcontext():
-                model = stored_model(spec, audit_data, folder).eval()
-                facts = write_onnx(model, load_state(folder), _inputs(audit_data), file)
+                network = stored_model(spec, audit_data, folder).eval()
+                facts = write_onnx(network, load_state(folder), _inputs(audit_data), new)
         else:
             state = stored_state(spec, audit_data, folder, factory)
-            save_tensors(state, file) if format == "safetensors" else torch.save(state, file)
-            _copy_beside(folder, file)
+            save_tensors(state, new) if format == "safetensors" else torch.save(state, new)
+            _copy_beside(folder, new)
         if audit_data.tokenizer:
-            beside(file, TOKENIZER).write_bytes(audit_data.tokenizer.encode())
+            beside(new, TOKENIZER).write_bytes(audit_data.tokenizer.encode())
         note = _note(task, audit_data, folder, format, facts)
-        beside(file, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+        beside(new, NOTE).write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
         names = sorted(path.name for path in staging.iterdir() if path.name != out.name)
     return Exported((out, *(out.with_name(name) for name in names)), facts)
 

@@ -27,6 +27,6 @@ def with_trials(run: RunFolder, plan: Plan, audit_data: AuditData) -> Plan:
     audit = study.audit.model_copy(update={"attacks": tuple(attacks.values())})
     whole = study.model_copy(update={"releases": (*study.releases, *more), "audit": audit})
     known = {task.artifact.folder for task in plan.tasks}
-    tried = make_plan(whole, audit_data, recorded_sources(run.path), add_baselines=False)
+    tried = make_plan(whole, audit_data, recorded_sources(run.path), is_whole=False)
     found = [t for t in tried.tasks if t.artifact.folder not in known and run.store.path(t.artifact).exists()]
     return replace(plan, tasks=(*plan.tasks, *found))
