@@ -260,6 +260,21 @@ def test_bad_studies_are_refused_before_anything_is_written(tmp_path, changes, w
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Limits(max_auc=0.501), ["0.501", "6 models", "num_models"]),
+        (Limits(max_tpr={0.01: 0.05}), ["num_samples"]),
+        (Limits(min_accuracy=0.999), ["0.999", "num_samples"]),
+    ],
+)
+def test_a_limit_that_no_bank_of_this_size_can_certify_is_refused(tmp_path, limits, words):
+    with pytest.raises(UserError) as error:
+        made(tmp_path, limits=limits)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_attack_that_no_candidate_suits_certifies_nothing(tmp_path):
     space = [{"compress": "rtn", "bits": 8}]
     study = a_study(

@@ -18,7 +18,14 @@ from pruneaudit.choosing.foretelling import Stage, stages
 from pruneaudit.choosing.halves import halves_of
 from pruneaudit.choosing.proposals import Grid, Proposals, proposals_of
 from pruneaudit.choosing.search import Facts, search
-from pruneaudit.choosing.setting_up import candidates_by_name, choose_of, identity_of, searched_study, study_hash
+from pruneaudit.choosing.setting_up import (
+    candidates_by_name,
+    check_limits,
+    choose_of,
+    identity_of,
+    searched_study,
+    study_hash,
+)
 from pruneaudit.choosing.wording import rung_lines
 from pruneaudit.core.files import STUDY_FILE, check_sealed, seal_again
 from pruneaudit.data.audit_data import AuditData
@@ -168,6 +175,7 @@ def _prepared(study: Study, limits: Limits, out: Path, runtime: Runtime) -> _Ask
     check_functions(searched)
     proposals_of(settings, study.seed, limits)  # checks that Optuna is there
     audit_data = audit_data_to_run(study, run.path, runtime.data_folder)
+    check_limits(study, halves, audit_data, limits)
     candidates = candidates_by_name(settings)
     hashes = on_disk_or(recorded_sources(run.path))
     bench = Bench(settled(searched, audit_data), candidates, halves, audit_data, limits, hashes, machine)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pruneaudit.api.running import MIN_MODELS
 from pruneaudit.attacks.groups import ALL
+from pruneaudit.choosing.files import ChoiceFolder
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import writing
+from pruneaudit.core.files import SEALED_FILES, writing
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.evaluation.sanity_check import SanityCheck, check_attacks
 from pruneaudit.runs.audit_data import held_sha256
@@ -37,7 +38,14 @@ def verify(folder: str | Path, data_root: str | Path | None = None) -> list[Chec
     """
     run = RunFolder.open(folder)
     plan, audit_data = run.planned(data_root=Path(data_root) if data_root else None, whole=False)
-    return checked_files(with_trials(run, plan, audit_data), run.store, run.problems())
+    checked = checked_files(with_trials(run, plan, audit_data), run.store, run.problems())
+    choice = ChoiceFolder(run.path)
+    if not choice.is_begun:
+        return checked
+    if not (run.path / SEALED_FILES).exists():  # only a choice was made: it needs no model of any other release
+        checked = [part for part in checked if part.state != "missing"]
+    parts = choice.problems().items()
+    return [*checked, *(Checked(place, "damaged" if problem else "whole", problem) for place, problem in parts)]
 
 
 def clean_run(folder: str | Path, dry_run: bool = False) -> list[Leftover]:

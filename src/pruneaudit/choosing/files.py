@@ -28,6 +28,15 @@ class ChoiceFolder:
         """
         self.path = run / CHOICE
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a search."""
+        return (self.path / SEARCH_FILE).exists()
+
+    def problems(self) -> dict[str, str]:
+        """Returns the problem of each sealed file, and of the seal, by its place in the run folder."""
+        return {f"{CHOICE}/{name}": problem for name, problem in check_sealed(self.path).items()}
+
     def search(self) -> SearchPath | None:
         """Returns the search, if its file is unchanged since it was sealed; None without one."""
         return SearchPath.read(self.path / SEARCH_FILE) if self._is_intact(SEARCH_FILE) else None

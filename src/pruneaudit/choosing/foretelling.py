@@ -53,7 +53,8 @@ def stages(bench: Bench, choose: Choose, first: Sequence[str], num_first: int) -
         name = "confirmation" if is_confirmation else f"rung {number + 1}"
         seconds = task_seconds(plan, missing, probe) if missing else 0.0
         found.append(Stage(name, count, models, round(share * len(missing)), share * seconds))
-        count = max(math.ceil(choose.keep * count), FEWEST_KEPT)
+        if number < len(rungs) - 1:  # nothing is halved after the last rung
+            count = min(count, max(math.ceil(choose.keep * count), FEWEST_KEPT))
     return found
 
 

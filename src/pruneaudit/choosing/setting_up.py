@@ -12,7 +12,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.options import validated
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.membership import draw_membership
 from pruneaudit.engine.plan import check_plugins
+from pruneaudit.evaluation.how_many import Half, check_certifiable
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.study import DENSE, Plugin, Release, Study
 from pruneaudit.study.choose import Choose
@@ -74,6 +76,20 @@ def _usual_attacks(study: Study, halves: Halves) -> tuple[Plugin, ...]:
     primary = attack_by_rule(labels, halves.num_references)
     rmia = RMIA if study.membership.protocol != "disjoint" else f"{RMIA}:mode=offline"
     return tuple(Plugin.model_validate(label) for label in dict.fromkeys([primary, rmia]))
+
+
+def check_limits(study: Study, halves: Halves, audit_data: AuditData, limits: Limits) -> None:
+    """Refuses limits that no half of this size could certify, before anything is trained.
+
+    Raises:
+        UserError: a limit takes more models or samples; says how many.
+    """
+    splits = draw_membership(study, audit_data).rows(halves.confirm)
+    counted = splits.eligible & ~audit_data.canary
+    counted = counted[:1] if halves.has_target else counted[splits.is_victim]
+    member = splits.member[:1] if halves.has_target else splits.member[splits.is_victim]
+    members, others = (int((counted & side).sum(axis=1).min()) for side in (member, ~member))
+    check_certifiable(limits, Half(halves.num_victims, members, others, halves.has_target))
 
 
 def study_hash(study: Study) -> str:

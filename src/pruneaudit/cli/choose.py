@@ -109,7 +109,7 @@ def command(
         from pruneaudit.choosing.foretelling import stage_lines
 
         runtime = Runtime(**where, ray_cluster=cluster)
-        for line in stage_lines(foretold(loaded, limits, out, runtime)):
+        for line in stage_lines(foretold(loaded, limits, out, runtime), runtime.num_jobs or 1):
             print(printable(line))
         return
     with progress_for(quiet, verbose) as progress:
