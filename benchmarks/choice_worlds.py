@@ -28,6 +28,7 @@ from pruneaudit.metrics import Measurement, PerVictim, Replicated, auc_influence
 NUM_RESAMPLES = 200
 LEVEL = 0.01
 TPR = "tpr_at_1%_fpr"
+ATTACK = ("rmia", "matched")
 SMALLEST, LARGEST = 10_000.0, 100_000.0
 
 
@@ -59,7 +60,8 @@ class Study:
     """One simulated study."""
 
     truth: Truth
-    search: Half
+    rungs: tuple[Half, ...]
+    """The search: half of its models, then all of them."""
     confirm: Half
     whole: Half
     """The whole bank, as a search without confirmation uses it."""
@@ -131,9 +133,10 @@ class Estimates:
         accuracy = 0.75 + self.error * accurate
         spread = self.error * np.sqrt(self.num_models)  # of one model
         values = [truth[:, None] + spread * self._errors(rng) for truth in (leakage, accuracy)]  # (m, 2 V)
-        first, whole = np.arange(self.num_models) < self.num_models // 2, np.ones(self.num_models, dtype=bool)
-        halves = (_of_values(*values, chosen) for chosen in (first, ~first, whole))
-        return Study(Truth(leakage, leakage, accuracy, sizes), *halves)
+        order, half = np.arange(self.num_models), self.num_models // 2
+        rungs = tuple(_of_values(*values, order < number) for number in (half // 2, half))
+        confirm, whole = (_of_values(*values, order >= number) for number in (half, 0))
+        return Study(Truth(leakage, leakage, accuracy, sizes), rungs, confirm, whole)
 
     def _errors(self, rng: np.random.Generator) -> np.ndarray:
         common = rng.standard_normal(self.num_models)
@@ -189,10 +192,11 @@ class Matrices:
         half = self.num_models // 2
         banks = [self._bank(gain, samples, half, rng) for _ in range(2)]
         both = tuple(np.concatenate(parts, axis=1) for parts in zip(*banks, strict=True))
-        search, confirm, whole = (self._half(*bank) for bank in (*banks, both))
+        first = tuple(part[:, : half // 2] for part in banks[0])
+        *rungs, confirm, whole = (self._half(*bank) for bank in (first, *banks, both))
         here = self._here(gain, samples, rng) if self.num_fresh else leakage
         accuracy = np.full(len(gain), 0.75)
-        return Study(Truth(leakage, here, accuracy, sizes), search, confirm, whole)
+        return Study(Truth(leakage, here, accuracy, sizes), tuple(rungs), confirm, whole)
 
     def leakage(self, gain: np.ndarray) -> np.ndarray:
         """The true leakage of candidates with these gains (n,), over new models and samples."""
@@ -306,5 +310,5 @@ def candidate_of(world: Estimates | Matrices, study: Study, half: Half, number: 
     """A candidate of a study with its tests on some models."""
     limits, figure = world.limits, world.figure
     tests = [answer(Question(ACCURACY, limits.min_accuracy), half.accuracy(number))] if limits.min_accuracy else []
-    tests.append(answer(Question(figure, limits.leakage[figure], "rmia", "matched"), half.leakage(number)))
+    tests.append(answer(Question(figure, limits.leakage[figure], *ATTACK), half.leakage(number)))
     return Candidate(name=str(number), tests=tuple(tests), bytes=float(study.truth.bytes[number]))

@@ -5,7 +5,7 @@ program's own functions:
 
 - naive: the smallest candidate whose estimates keep the limits, from the whole bank;
 - own bound: the smallest whose one-sided 95% bounds keep them, from the whole bank;
-- certified: the list and its order from one half of the models, the certificate from the other.
+- certified: rungs of 4 and of 8 models and the list of one half, the certificate from the other half.
 
     python benchmarks/choose.py                      # all worlds, 1,000 studies each
     python benchmarks/choose.py --studies 200 --worlds estimates
@@ -17,17 +17,24 @@ import argparse
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
-from choice_worlds import TPR, Estimates, Matrices, Spread, Study, candidate_of
+from choice_worlds import ATTACK, TPR, Estimates, Half, Matrices, Spread, Study, candidate_of
 
+from pruneaudit.choosing.bench import Trial
+from pruneaudit.choosing.rungs import Race
 from pruneaudit.evaluation.certificate import Candidate, Scope, certify
+from pruneaudit.evaluation.measure import Accuracies, Measured
 from pruneaudit.evaluation.shortlist import HOPELESS, shortlist
+from pruneaudit.study.choose import Choose
 
 World = Estimates | Matrices
 SCOPE = Scope(
     study="simulated", num_search_models=8, num_confirm_models=8, num_references=7, num_samples=400, num_candidates=20
 )
+MOST = Choose.model_fields["confirm"].default
 WAYS = ("naive", "own bound", "certified")
 
 
@@ -53,8 +60,7 @@ def choose(world: World, study: Study, most: int | None) -> dict[str, int | None
     """The candidate that each way ships; None: nothing."""
     count = len(study.truth.bytes)
     whole = [candidate_of(world, study, study.whole, number) for number in range(count)]
-    searched = [candidate_of(world, study, study.search, number) for number in range(count)]
-    listed = shortlist(searched, world.limits, most).candidates
+    listed = shortlist(searched(world, study), world.limits, most).candidates
     confirmed = [candidate_of(world, study, study.confirm, int(one.name)) for one in listed]
     chosen = certify(confirmed, world.limits, SCOPE).chosen
     return {
@@ -64,13 +70,31 @@ def choose(world: World, study: Study, most: int | None) -> dict[str, int | None
     }
 
 
+def searched(world: World, study: Study) -> list[Candidate]:
+    """What is left after the rungs of the search, with the figures of the last one."""
+    left = [str(number) for number in range(len(study.truth.bytes))]
+    race = Race(world.limits, len(left), len(study.rungs), Choose.model_fields["keep"].default)
+    for number, half in enumerate(study.rungs):
+        trials = {name: _trial(world, study, half, int(name)) for name in left}
+        stopped = race.decide(trials, number == len(study.rungs) - 1)
+        left = [name for name in left if name not in stopped]
+    return [trials[name].candidate for name in left]
+
+
+def _trial(world: World, study: Study, half: Half, number: int) -> Trial:
+    found, accuracy = half.leakage(number), half.accuracy(number)
+    measured = cast(Measured, SimpleNamespace(by_column={world.figure: found}))  # all that the race looks at
+    candidate = candidate_of(world, study, half, number)
+    return Trial(tuple(range(len(found.values))), candidate, Accuracies(accuracy, accuracy), {ATTACK: measured})
+
+
 def smallest(candidates: list[Candidate], most: float) -> int | None:
     """The smallest candidate with a p-value of at most `most`."""
     kept = [one for one in candidates if one.p_value <= most]
     return int(min(kept, key=lambda one: one.bytes or 0.0).name) if kept else None
 
 
-def simulate(world: World, num_studies: int, seed: int = 0, most: int | None = None) -> Mapping[str, Outcome]:
+def simulate(world: World, num_studies: int, seed: int = 0, most: int | None = MOST) -> Mapping[str, Outcome]:
     """Many studies of a world; the outcome of each way of choosing."""
     limit = world.limits.leakage[world.figure]
     rows: dict[str, list[tuple[bool, bool, bool, float]]] = {way: [] for way in WAYS}
@@ -114,15 +138,14 @@ def worlds() -> dict[str, World]:
                 for num in (5, 10, 20, 50):
                     name = f"estimates, {figure}, rho {correlation}, m {num}, spread {spread} s"
                     found[name] = Estimates(Spread(num, spread), figure, correlation)
-        for step in (3.0, 0.5):
+        for step, unit, error in ((3.0, "half", np.sqrt(2)), (3.0, "bank", 1.0), (0.5, "half", np.sqrt(2))):
             for other, by_accuracy in ((0.88, False), (0.0, False), (0.0, True)):
-                name = f"apart, {figure}, {step} s, correlation {other}{', accuracy' if by_accuracy else ''}"
-                found[name] = Estimates(Spread(20, step * np.sqrt(2), True, other, by_accuracy), figure)
-    for figure, samples in (("auc", 400), (TPR, 2000)):
+                name = f"apart, {figure}, {step} s of the {unit}, correlation {other}{', accuracy' * by_accuracy}"
+                found[name] = Estimates(Spread(20, step * error, True, other, by_accuracy), figure)
+    for figure, samples, fresh in (("auc", 400, 400), (TPR, 2000, 160)):
         for spread in (2.0, 0.5, 0.0):
-            found[f"matrices, {figure}, m 10, spread {spread} s"] = Matrices(
-                Spread(10, spread), figure, num_samples=samples
-            )
+            name = f"matrices, {figure}, m 10, spread {spread} s"
+            found[name] = Matrices(Spread(10, spread), figure, num_samples=samples, num_fresh=fresh)
     return found
 
 
@@ -140,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--worlds", default="", help="only worlds whose names begin so")
-    parser.add_argument("--most", type=int, default=None, help="candidates to confirm")
+    parser.add_argument("--most", type=int, default=MOST, help="candidates to confirm")
     given = parser.parse_args()
     print("| world | naive: breaks, % | own bound | certified | ships, % | size / oracle |")
     print("|---|---|---|---|---|---|")
