@@ -22,7 +22,19 @@ ALLOWED: dict[tuple[str, str], str] = {}
 """Imports against the order, by module and room, each with its reason."""
 REPORT = [
     *("escaping", "words", "quantities", "selection", "compressed", "samples"),
-    *("conclusions", "sentences", "tables", "figures", "paper", "two_runs", "page", "terminal", "notebook", "summary"),
+    *(
+        "conclusions",
+        "sentences",
+        "tables",
+        "figures",
+        "paper",
+        "two_runs",
+        "page",
+        "chosen",
+        "terminal",
+        "notebook",
+        "summary",
+    ),
 ]
 """The report: facts, then sentences, then numbers and pictures, then the layouts that place them."""
 NO_MODELS = {"attacks", "metrics", "evaluation", "report"}

@@ -60,4 +60,5 @@ def _scope(bench: Bench, path: SearchPath, tried: Tried, study_hash: str) -> Sco
         num_samples=int(audited.sum()),
         num_candidates=path.num_tried,
         is_target=halves.has_target,
+        num_earlier=len(path.earlier),
     )

@@ -134,6 +134,8 @@ class Scope(Options):
     """The size of the space, as far as it was searched."""
     is_target: bool = False
     """Whether it is about one given model, rather than about new models of a recipe."""
+    num_earlier: int = 0
+    """Earlier choices that were confirmed on the same models: the error probability holds for one."""
 
 
 class Certificate(Options):

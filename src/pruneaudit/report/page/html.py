@@ -1,24 +1,12 @@
-"""The report: one HTML file that makes no network requests.
-
-Texts that come from outside are escaped by jinja2, and are data inside figures. A content
-security policy in the page backs both: it forbids every request, and every script but those whose
-hashes it names: the page's own two and Vega, which one of them unpacks. Tables can be read without any.
-"""
+"""The report of a run: one HTML file that makes no network requests."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
-from pruneaudit import __version__
 from pruneaudit.attacks.primary import MANY_REFERENCES, Primary
 from pruneaudit.core.files import write_atomically
 from pruneaudit.evaluation.canaries import SPLIT
@@ -34,9 +22,9 @@ from pruneaudit.report.figures.by_outputs import leakage_by_outputs
 from pruneaudit.report.figures.by_references import leakage_by_references
 from pruneaudit.report.figures.by_release import leakage_by_release
 from pruneaudit.report.figures.detected import detected_figures
-from pruneaudit.report.figures.drawing import packed_vega_script, vega_script
 from pruneaudit.report.figures.figure import Figure
 from pruneaudit.report.figures.roc import roc_by_attack, roc_by_release
+from pruneaudit.report.page.document import filled
 from pruneaudit.report.page.first_screen import first_screen
 from pruneaudit.report.quantities import meanings
 from pruneaudit.report.samples import Samples, read_named, read_samples
@@ -79,8 +67,6 @@ from pruneaudit.report.tables.ways import by_way, ways_table
 from pruneaudit.report.words import counted
 
 _TEMPLATE = "report.html"
-_FIGURES_SCRIPT = "figures.js"
-_TABLES_SCRIPT = "tables.js"
 _SECTIONS = (
     ("frontier-heading", "Leakage at equal accuracy", "frontier"),
     ("ways-heading", "Ways of compressing", "ways"),
@@ -128,7 +114,6 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         show_records: as for `write_report`.
     """
     shown = are_public(results) if show_records is None else show_records
-    environment = _environment()
     figures = _figures(results)
     picture = first_picture(results)
     moved = detected_figures(results, samples)
@@ -139,30 +124,8 @@ def render(results: Results, samples: Samples = NO_SAMPLES, show_records: bool |
         "methods_figure": leakage_by_method(results),
     }
     has_figures = bool(figures or picture or moved or any(in_sections.values()))
-    scripts = [_source(environment, _TABLES_SCRIPT), *([_source(environment, _FIGURES_SCRIPT)] if has_figures else [])]
-    return environment.get_template(_TEMPLATE).render(
-        _context(results, samples, shown),
-        policy=_policy([*scripts, *([vega_script()] if has_figures else [])]),
-        figures=figures,
-        picture=picture,
-        detected_figures=moved,
-        **in_sections,
-        has_figures=has_figures,
-        vega=Markup(packed_vega_script()) if has_figures else "",
-        scripts=[Markup(script) for script in scripts],
-    )
-
-
-@cache
-def _environment() -> Environment:
-    """The templates; compiled once per process."""
-    return Environment(
-        loader=PackageLoader("pruneaudit.report.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    drawn = {"figures": figures, "picture": picture, "detected_figures": moved, **in_sections}
+    return filled(_TEMPLATE, _context(results, samples, shown) | drawn, has_figures)
 
 
 def _figures(results: Results) -> list[tuple[Figure, str]]:
@@ -246,7 +209,6 @@ def _context(results: Results, samples: Samples, show_records: bool) -> dict[str
         "settings": json.dumps(about["study"], indent=2, ensure_ascii=False) if about.get("study") else "",
         "warnings": [str(warning) for warning in about.get("warnings") or []],
         "failures": [listed_data(failure) for failure in about.get("failures") or []],
-        "version": __version__,
     }
 
 
@@ -275,18 +237,3 @@ def _with_baseline(results: Results) -> list[tuple[str, str, str]]:
     pairs = [(release, baseline_of(results, release)) for release in release_names(results)]
     base = base_release(results)
     return [(name, other, why_not_alone(results, name)) for name, other in pairs if other != base]
-
-
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _policy(scripts: list[str]) -> str:
-    """A content security policy: no request to anywhere, no script but these."""
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
