@@ -38,6 +38,7 @@ from pruneaudit.engine.target_files import on_disk_or
 from pruneaudit.evaluation.certificate import Candidate, Certificate
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.evaluation.search_path import Rung, SearchPath
+from pruneaudit.report.chosen import certificate_markdown, certificate_page
 from pruneaudit.runs.audit_data import audit_data_to_run, settled
 from pruneaudit.runs.beginning import begin, replaced
 from pruneaudit.runs.folder import RunFolder
@@ -244,7 +245,8 @@ def _carried_out(asked: _Asked, progress: Progress) -> Choice:
         path = _searched(asked, bench)
         progress.say(f"the list to confirm, safest first: {', '.join(path.listed) or 'none'}")
         certificate = confirm(bench, path, asked.study_hash)
-    asked.files.keep_certificate(certificate, "", "")
+    text, page = certificate_markdown(certificate, path), certificate_page(certificate, path)
+    asked.files.keep_certificate(certificate, text, page)
     if not asked.study.keep_weights:
         _drop_weights(bench, path)
     return Choice(asked.run.path, certificate, path)
