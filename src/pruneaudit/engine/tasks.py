@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from scipy.special import softmax
@@ -21,14 +20,8 @@ from pruneaudit.compression.state import load_state, masks_in, structure_in
 from pruneaudit.core import seeds
 from pruneaudit.core.files import EARLY_FILE
 from pruneaudit.core.randomness import torch_generator
-from pruneaudit.core.threads import one_blas_thread, one_torch_thread
+from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import holdout_halves
-from pruneaudit.data.membership import from_text
-from pruneaudit.engine.assemble import signals_in
-from pruneaudit.engine.importing import import_model
-from pruneaudit.engine.learned_scores import SCORES_FILE as ATTACK_SCORES_FILE
-from pruneaudit.engine.learned_scores import attack_in, save_scores
-from pruneaudit.engine.plan import Action
 from pruneaudit.engine.queries import FORGOTTEN_FILE, START_SALIENCY_FILE
 from pruneaudit.engine.releasing import make_release
 from pruneaudit.engine.task_context import (
@@ -41,8 +34,6 @@ from pruneaudit.engine.task_context import (
     write_trained,
 )
 from pruneaudit.engine.task_spec import TaskSpec
-from pruneaudit.evaluation.attack_setting import AttackSetting, attack_input_of
-from pruneaudit.evaluation.measure import play
 from pruneaudit.signals.collect import collect
 from pruneaudit.signals.derived import scaled_confidence
 from pruneaudit.signals.sensitivity import sensitivity
@@ -62,7 +53,7 @@ def perform(task_spec: TaskSpec) -> None:
     steps: dict[str, Callable[[TaskSpec], None]] = {
         "train": _train_dense,
         "release": make_release,
-        "import": import_model,
+        "import": _import_model,
         "signals": _collect_signals,
         "sensitivity": _collect_sensitivity,
         "forgetting": _train_copy,
@@ -155,33 +146,18 @@ def _score_samples(task_spec: TaskSpec) -> None:
     write_summary({"num_models": len(models), "num_one_sided": num_one_sided}, staging)
 
 
+def _import_model(task_spec: TaskSpec) -> None:
+    """Takes weights of the user's; imported here, because the check of their figures loads what audits need."""
+    from pruneaudit.engine.importing import import_model
+
+    import_model(task_spec)
+
+
 def _play_attack(task_spec: TaskSpec) -> None:
-    """Runs one learned attack in one attack setting, on the stored answers of the models."""
-    spec, audit_data = task_spec.spec, audit_data_of(task_spec)
-    splits = from_text(task_spec.membership)  # all models, by id
-    folders: dict[str, dict[tuple[Action, int], Path]] = {}
-    for role, folder in task_spec.inputs.items():
-        if role != "audit_data":
-            release, action, model_id = role.rsplit("/", 2)
-            folders.setdefault(release, {})[cast(Action, action), int(model_id)] = Path(folder)
-    signals = {
-        release: signals_in(
-            answers,
-            splits,
-            spec["protocol"],
-            spec["queries"],
-            audit_data,
-            audit_data.untouched_holdout(spec["taken"][release]),
-        )
-        for release, answers in folders.items()
-    }
-    attack_input = attack_input_of(signals, spec["seen"], spec["owned"])
-    setting = AttackSetting(spec["release"], spec["references"], attack_input)
-    attack = attack_in(spec)
-    attack.device = task_spec.device
-    with one_blas_thread():
-        scores = play(attack, spec["label"], setting, spec["seed"])
-    save_scores(scores, Path(task_spec.staging) / ATTACK_SCORES_FILE)
+    """Plays an attack that learns; imported here, because workers that only train need none of its libraries."""
+    from pruneaudit.engine.playing import play_attack
+
+    play_attack(task_spec)
 
 
 def memorisation(p_y: np.ndarray, member: np.ndarray) -> np.ndarray:
