@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformer_networks import (
@@ -26,23 +23,19 @@ from transformer_networks import (
     C,
     Joint,
     Listed,
-    example,
+    groups_of,
     hugging_face,
     logits,
     own,
     randomised,
+    removed,
     texts,
 )
 
 from pruneaudit.compression import COMPRESSORS
-from pruneaudit.compression.attention import Found
-from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.compression.compressor import Compressed, CompressionContext
 from pruneaudit.compression.linear_layers import is_transposed
 from pruneaudit.compression.structure import kept_whole, replay
-from pruneaudit.compression.unit_choice import chosen, found_groups
-from pruneaudit.compression.unit_importance import by_gradient, by_magnitude
-from pruneaudit.compression.units import Part, UnitGroup, cut
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
 from pruneaudit.models import build_model
@@ -51,33 +44,19 @@ from pruneaudit.training.samples import Samples
 # n units of a group, H heads
 
 LACKS_TRANSFORMERS = importlib.util.find_spec("transformers") is None
-NAMES = [
-    pytest.param(name, marks=pytest.mark.skipif(name in FOREIGN and LACKS_TRANSFORMERS, reason="needs transformers"))
-    for name in MAKERS
-]
-
-
-def removed(model: nn.Module, method: str, samples: Samples | None = None, **options: Any) -> Compressed:
-    compressor = COMPRESSORS.get(method)
-    given: Any = CompressionContext(
-        example(), torch.Generator(), lambda *_: None, nn.Module, samples=samples or texts()
-    )
-    return compressor.compress(model, validated(compressor.Options, {"sparsity": 0.5, **options}, method), given)
-
-
-def groups_of(made: Compressed) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(made.structure)["groups"]
-    return found
+NEED_TRANSFORMERS = pytest.mark.skipif(LACKS_TRANSFORMERS, reason="needs transformers")
+NAMES = [pytest.param(name, marks=NEED_TRANSFORMERS if name in FOREIGN else ()) for name in MAKERS]
 
 
 @torch.no_grad()
 def silence(model: nn.Module, made: Compressed) -> nn.Module:
     """By hand: the layers that compute removed units give zeros; of a head its values, since the rest has no effect."""
     for group in groups_of(made):
-        channels = [unit * group["size"] + place for unit in group["removed"] for place in range(group["size"])]
         parts = [part for part in group["parts"] if part["side"] == "outputs"]
-        parts = parts[2:3] if group["size"] > 1 else parts
+        parts = parts[2:] if group["size"] > 1 and len(parts) > 1 else parts
         for part in parts:
+            size = part["size"] or group["size"]
+            channels = [unit * size + place for unit in group["removed"] for place in range(size)]
             layer = model.get_submodule(part["layer"])
             rows = torch.tensor(channels) + part["offset"]
             if isinstance(layer, nn.MultiheadAttention):
@@ -101,8 +80,9 @@ def test_the_smaller_network_equals_the_whole_one_with_silent_units(name: str, m
     torch.testing.assert_close(got, want, rtol=0, atol=2e-5 * scale)
     assert float((want - dense).abs().max()) > 0.01 * scale
     shared = name == "albert"  # all its blocks are one
-    blocks = 1 if shared or name in ("listed", "joint") else LAYERS
-    count = {"heads": HEADS, "ffn": 2 * WIDTH if name == "own" else HIDDEN}[method]
+    blocks = 1 if shared or name in ("listed", "joint", "head by head") else LAYERS
+    hidden = 2 * WIDTH if name == "own" else HIDDEN
+    count = {"heads": 2 if name == "grouped" else HEADS, "ffn": hidden}[method]
     assert sum(len(group["removed"]) for group in groups_of(made)) == blocks * count // 2
     assert len(groups_of(made)) == blocks or method == "heads"
     again = replay(MAKERS[name](), made.structure)
@@ -159,12 +139,12 @@ class HalfHeads(Listed):
 
 
 class Interleaved(Joint):
-    """Holds q, k and v head by head."""
+    """Holds q, k and v channel by channel."""
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(2, (-1, 3, self.head_dim)).permute(3, 0, 2, 1, 4)
+        q, k, v = self.qkv(x).unflatten(2, (self.num_heads, -1, 3)).permute(4, 0, 2, 1, 3)
         scores = (q @ k.mT).masked_fill(~real[:, None, None, :], -1e9)
-        result: Tensor = self.proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        result: Tensor = self.proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2).roll(1, 2))
         return result
 
 
@@ -230,11 +210,11 @@ def test_a_network_without_attention_is_refused_in_one_line() -> None:
         assert "\n" not in str(raised.value)
 
 
-@pytest.mark.skipif(LACKS_TRANSFORMERS, reason="needs transformers")
-def test_keys_that_several_queries_share_are_refused_and_the_reason_is_given() -> None:
-    with pytest.raises(UserError, match="widths differ"):
-        removed(hugging_face("grouped")(), "heads")
-    assert groups_of(removed(randomised(hugging_face("grouped")()), "ffn"))
+@NEED_TRANSFORMERS
+def test_heads_that_share_their_keys_go_together() -> None:
+    model = randomised(hugging_face("grouped")())
+    (first, *_) = groups_of(removed(copy.deepcopy(model), "heads"))
+    assert (first["count"], first["size"]) == (2, 2 * WIDTH // HEADS)
 
 
 def test_layers_that_share_their_weights_stay_whole() -> None:
@@ -263,194 +243,6 @@ def test_a_record_of_another_architecture_is_refused() -> None:
     text = made.structure.replace('"removed":[', '"removed":[7,')
     with pytest.raises(UserError, match="cannot lose"):
         replay(own(), text)
-
-
-# ------------------------------------------------------------------ importance
-
-
-def test_gradients_are_those_of_the_loss_towards_scaled_outputs() -> None:
-    model, samples = randomised(own()).double(), texts(6)
-    groups = found_groups(model, example(), "heads", ()).groups
-    scores = by_gradient(model, groups, samples)
-    for group in groups:
-        reader = model.get_submodule(group.parts[-1].layer)
-        found = torch.zeros(group.count, dtype=torch.float64)
-        for sample in range(len(samples)):
-            x, y = samples.batch(torch.tensor([sample]))
-            for head in range(group.count):
-                losses = []
-                for step in (1e-5, -1e-5):
-                    columns = slice(head * group.size, (head + 1) * group.size)
-                    changed = copy.deepcopy(model)
-                    with torch.no_grad():
-                        changed.get_submodule(group.parts[-1].layer).weight[:, columns] *= 1 + step
-                    losses.append(float(cross_entropy(logits(changed, x), y)))
-                found[head] += abs(losses[0] - losses[1]) / 2e-5
-        torch.testing.assert_close(scores[group.name], found / found.norm(), rtol=1e-5, atol=1e-8)
-        assert reader.in_features == WIDTH
-
-
-@pytest.mark.parametrize("name", ["torch", "torch, time first"])
-def test_gradients_reach_the_heads_of_torchs_attention(name: str) -> None:
-    model, samples = randomised(MAKERS[name]()).double(), texts(5)
-    groups = found_groups(model, example(), "heads", ()).groups
-    scores = by_gradient(model, groups, samples)
-    weights = [layer.self_attn.out_proj.weight for layer in model.encoder.layers]
-    total = [torch.zeros(HEADS, dtype=torch.float64) for _ in weights]
-    for sample in range(len(samples)):
-        x, y = samples.batch(torch.tensor([sample]))
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            slopes = torch.autograd.grad(cross_entropy(model(**x), y), weights)
-        finally:
-            torch.backends.mha.set_fastpath_enabled(True)
-        for place, (weight, slope) in enumerate(zip(weights, slopes, strict=True)):
-            total[place] += (weight * slope).sum(0).view(HEADS, -1).sum(1).detach().abs()
-    for group, want in zip(groups, total, strict=True):
-        torch.testing.assert_close(scores[group.name], want / want.norm())
-    assert all(type(layer.self_attn) is nn.MultiheadAttention for layer in model.encoder.layers)
-
-
-def test_magnitude_is_the_relative_length_of_a_heads_weights() -> None:
-    model = randomised(own())
-    for group in found_groups(model, example(), "heads", ()).groups:
-        attention = model.get_submodule(group.name)
-        lengths = []
-        for weight in (attention.q.weight, attention.k.weight, attention.v.weight, attention.o.weight.T):
-            weight = weight.detach()
-            own_lengths = [float(weight[8 * head : 8 * head + 8].norm()) for head in range(HEADS)]
-            lengths.append([length / (sum(own_lengths) / HEADS) for length in own_lengths])
-        want = torch.tensor(lengths).mean(0).double()
-        torch.testing.assert_close(by_magnitude(model, [group])[group.name], want, rtol=1e-5, atol=0)
-
-
-def test_a_head_that_nothing_reads_goes_first() -> None:
-    model = randomised(own())
-    with torch.no_grad():
-        model.blocks[1].attention.o.weight[:, 16:24] = 0
-        model.blocks[0].fc2.weight[:, 5] = 0
-    (group,) = groups_of(removed(copy.deepcopy(model), "heads", sparsity=0.125))
-    assert (group["name"], group["removed"]) == ("blocks.1.attention", [2])
-    first = groups_of(removed(model, "ffn", sparsity=1 / 64, scope="layerwise"))[0]
-    assert first["removed"] == [5]
-
-
-# ------------------------------------------------------------------ choice
-
-
-def made_groups(counts: list[int]) -> Found:
-    part = Part(layer="x", side="inputs")
-    return Found(tuple(UnitGroup(name=str(place), size=1, count=n, parts=(part,)) for place, n in enumerate(counts)))
-
-
-@given(
-    st.lists(st.integers(2, 6), min_size=1, max_size=4).flatmap(
-        lambda counts: st.tuples(
-            st.just(counts), st.lists(st.integers(0, 9), min_size=sum(counts), max_size=sum(counts))
-        )
-    ),
-    st.integers(1, 99),
-)
-def test_globally_the_lowest_go_but_one_of_each_layer_stays(given_: tuple[list[int], list[int]], percent: int) -> None:
-    counts, values = given_
-    found, sparsity = made_groups(counts), percent / 100
-    parts = torch.tensor(values, dtype=torch.float64).split(counts)
-    scores = {str(place): part for place, part in enumerate(parts)}
-    number = math.floor(sparsity * sum(counts) + 0.5)
-    if not 0 < number <= sum(counts) - len(counts):
-        with pytest.raises(UserError) as raised:
-            chosen(found, scores, sparsity, "global")
-        advised = float(str(raised.value).rpartition(" ")[2])
-        if advised < 1 and sum(counts) > len(counts):  # the advice works
-            assert chosen(found, scores, advised, "global")
-        return
-    left = dict(enumerate(counts))
-    gone: set[tuple[int, int]] = set()
-    while len(gone) < number:
-        candidates = [
-            (float(scores[str(place)][unit]), place, unit)
-            for place, count in enumerate(counts)
-            for unit in range(count)
-            if left[place] > 1 and (place, unit) not in gone
-        ]
-        _, place, unit = min(candidates)
-        gone.add((place, unit))
-        left[place] -= 1
-    result = chosen(found, scores, sparsity, "global")
-    assert {(int(group.name), unit) for group in result for unit in group.removed} == gone
-
-
-@given(st.lists(st.integers(2, 12), min_size=1, max_size=4), st.integers(1, 99))
-def test_layer_by_layer_the_same_fraction_goes(counts: list[int], percent: int) -> None:
-    found, sparsity = made_groups(counts), percent / 100
-    scores = {str(place): torch.rand(count, dtype=torch.float64) for place, count in enumerate(counts)}
-    numbers = [math.floor(sparsity * count + 0.5) for count in counts]
-    if not any(numbers) or any(number == count for number, count in zip(numbers, counts, strict=True)):
-        with pytest.raises(UserError) as raised:
-            chosen(found, scores, sparsity, "layerwise")
-        advised = float(str(raised.value).rpartition(" ")[2])
-        if math.floor(advised * min(counts) + 0.5) < min(counts):
-            assert chosen(found, scores, advised, "layerwise")
-        return
-    result = chosen(found, scores, sparsity, "layerwise")
-    assert [len(group.removed) for group in result] == [number for number in numbers if number]
-    for group in result:
-        order = scores[group.name].argsort().tolist()
-        assert set(group.removed) == set(order[: len(group.removed)])
-
-
-def test_excluded_modules_stay_whole() -> None:
-    made = removed(randomised(own()), "heads", exclude=["blocks.0"])
-    assert {group["name"] for group in groups_of(made)} == {"blocks.1.attention"}
-    made = removed(randomised(own()), "ffn", exclude=["blocks.1.fc2"])
-    assert {group["name"] for group in groups_of(made)} == {"blocks.0.fc1"}
-    with pytest.raises(UserError, match=r"block\.0.*blocks\.0\.attention"):
-        removed(randomised(own()), "heads", exclude=["block.0"])
-
-
-def test_settings_without_effect_are_refused() -> None:
-    options = COMPRESSORS.get("heads").Options
-    with pytest.raises(UserError, match="no samples"):
-        validated(options, {"sparsity": 0.5, "importance": "magnitude", "num_samples": 9}, "heads")
-    heads = COMPRESSORS.get("heads")
-    assert heads.data(options(sparsity=0.5)) == "public"
-    assert heads.needs_labels(options(sparsity=0.5))
-    assert heads.data(options(sparsity=0.5, importance="magnitude")) == "none"
-    assert heads.data(options(sparsity=0.5, data="members")) == "members"
-
-
-@pytest.mark.parametrize(
-    ("names", "is_allowed"),
-    [
-        (("heads", "ffn", "l1unstructured", "rtn"), True),
-        (("ffn", "heads"), True),
-        (("heads", "svd"), True),
-        (("svd", "heads"), False),
-        (("heads", "heads"), False),
-        (("l1structured", "heads"), False),
-        (("ffn", "l2structured"), False),
-        (("rtn", "heads"), False),
-        (("l1unstructured", "ffn"), False),
-    ],
-)
-def test_what_can_follow_what(names: tuple[str, ...], is_allowed: bool) -> None:
-    degrees: dict[str, Any] = {"rtn": {"bits": 4}, "svd": {"fraction": 0.5}}
-    steps = [Step.of({"name": name, "options": degrees.get(name, {"sparsity": 0.5})}) for name in names]
-    if is_allowed:
-        check_order(steps)
-        return
-    with pytest.raises(UserError, match=f"'{names[1]}' cannot follow '{names[0]}'"):
-        check_order(steps)
-
-
-def test_cutting_follows_the_record_alone() -> None:
-    model = own()
-    group = found_groups(randomised(model), example(), "heads", ()).groups[0]
-    cut(model, [group.without([0, 3])])
-    assert model.blocks[0].attention.q.weight.shape == (WIDTH // 2, WIDTH)
-    assert model.blocks[0].attention.o.in_features == WIDTH // 2
-    assert model.blocks[1].attention.q.weight.shape == (WIDTH, WIDTH)
-    assert logits(model, texts().inputs(slice(None))).shape == (12, C)
 
 
 # ------------------------------------------------------------------ images

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pruneaudit.compression import COMPRESSORS
+from pruneaudit.compression.compressor import Compressed, CompressionContext
+from pruneaudit.core.options import validated
 from pruneaudit.data.inputs import Inputs, answered, token_inputs
 from pruneaudit.data.kinds import TokenShape, Vocabulary
 from pruneaudit.models import build_model
@@ -84,6 +88,16 @@ class Joint(nn.Module):
         return result
 
 
+class HeadByHead(Joint):
+    """The same, but the layer holds q, k and v head by head."""
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).unflatten(2, (-1, 3, self.head_dim)).permute(3, 0, 2, 1, 4)
+        scores = (q @ k.mT * self.head_dim**-0.5).masked_fill(~real[:, None, None, :], -1e9)
+        result: Tensor = self.proj((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        return result
+
+
 class Block(nn.Module):
     """An attention, and a feed-forward block with gates."""
 
@@ -127,6 +141,7 @@ def hugging_face(kind: str) -> Callable[[], nn.Module]:
                 **_COMMON,
             },
             "llama": {"pad_token_id": 0, **_COMMON},
+            "gpt_neox": {"pad_token_id": 0, **_COMMON},
             "grouped": {"pad_token_id": 0, "num_key_value_heads": 2, **_COMMON},
         }
         name = "llama" if kind == "grouped" else kind
@@ -144,12 +159,16 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "torch, time first": lambda: TorchEncoder(batch_first=False),
     "listed": lambda: Block(Listed(WIDTH, HEADS)),
     "joint": lambda: Block(Joint(WIDTH, HEADS)),
+    "head by head": lambda: Block(HeadByHead(WIDTH, HEADS)),
     **{
         kind: hugging_face(kind)
-        for kind in ("bert", "roberta", "distilbert", "albert", "deberta-v2", "modernbert", "gpt2", "llama")
+        for kind in (
+            *("bert", "roberta", "distilbert", "albert", "deberta-v2", "modernbert"),
+            *("gpt2", "gpt_neox", "llama", "grouped"),
+        )
     },
 }
-FOREIGN = set(MAKERS) - {"own", "torch", "torch, norm first", "torch, time first", "listed", "joint"}
+FOREIGN = set(list(MAKERS)[list(MAKERS).index("bert") :])
 """Those that need transformers."""
 
 
@@ -187,4 +206,19 @@ def logits(model: nn.Module, x: Inputs) -> Tensor:
         found: Tensor = logits_in(answered(model.eval(), x))
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+    return found
+
+
+def removed(model: nn.Module, method: str, samples: Samples | None = None, **options: Any) -> Compressed:
+    """Half of the units of a network for texts are removed."""
+    compressor = COMPRESSORS.get(method)
+    given: Any = CompressionContext(
+        example(), torch.Generator(), lambda *_: None, nn.Module, samples=samples or texts()
+    )
+    return compressor.compress(model, validated(compressor.Options, {"sparsity": 0.5, **options}, method), given)
+
+
+def groups_of(made: Compressed) -> list[dict[str, Any]]:
+    """The groups in the record of a removal."""
+    found: list[dict[str, Any]] = json.loads(made.structure)["groups"]
     return found

@@ -3,7 +3,8 @@
 An attention is a module with linear layers for queries, keys and values, called like that (`q`, `query`, `q_proj`,
 `to_q`, ...), or with one layer for all three (`qkv`, `c_attn`, ...); or four layers in a list; or an
 `nn.MultiheadAttention`. The next layer that reads as many channels is its output layer: names differ too much. The
-number of heads, or their width, is an attribute of the module or of the one around it.
+number of heads, or their width, is an attribute of the module or of the one around it. Where several heads share their
+keys and values, they go together.
 
 A feed-forward block is two linear layers, called one after the other, from the network's width to another and back; or
 three, the first two of which are multiplied.
@@ -40,11 +41,14 @@ _ROLES = {
 }
 """Names of layers, without what `_AROUND` matches."""
 _AROUND = re.compile(r"^(to|w|lin|linear|fc|proj|in_proj)_?(?=[qkv])|_?(proj|projection|lin|linear|layer|net|fc|w)$")
-_JOINT, _IN_LIST = ("qkv",), 4
+_IN_LIST = 4
+"""Layers in a list that can be an attention: q, k, v and what reads them."""
 _COUNTS = frozenset(
     {"num_heads", "n_heads", "num_attention_heads", "n_head", "num_head", "nhead", "nheads", "heads", "h"}
 )
 """Attributes with the number of heads."""
+_KEY_COUNTS = frozenset({"num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "kv_heads"})
+"""Attributes with the number of heads of keys and values, where several heads of queries share each."""
 _WIDTHS = frozenset(
     {"head_dim", "attention_head_size", "head_size", "head_width", "d_head", "dim_head", "head_channels", "d_k"}
 )
@@ -103,7 +107,7 @@ def linear_calls(model: nn.Module, example: Inputs) -> tuple[Call, ...]:
 
 
 def attentions(model: nn.Module, calls: Sequence[Call]) -> Found:
-    """The heads of each attention.
+    """The heads of each attention; a layer for q, k and v can hold them in two ways, which overlap.
 
     Args:
         model: the network.
@@ -113,49 +117,50 @@ def attentions(model: nn.Module, calls: Sequence[Call]) -> Found:
     kept: list[KeptWhole] = []
     parts: set[str] = set()
     untouchable = untouchable_layers(model)
-    for name, computing, module in _computing(model, calls):
-        width, reader = _width_and_reader(model, computing, module, calls)
-        layers = (*dict.fromkeys(part.layer for part in computing), *([reader] if reader else []))
+    for attention in _attentions(model, calls):
+        layers = (*dict.fromkeys(attention.computing), *([attention.reader] if attention.reader else []))
         parts.update(layers)
-        if width is None or reader is None:
-            why = "their widths differ, or no layer reads what they compute" if module is None else _FOREIGN
-            kept.append(KeptWhole(layers=layers, reason=why))
+        found = _groups(model, attention)
+        if isinstance(found, str):
+            kept.append(KeptWhole(layers=layers, reason=found))
         elif untouchable.intersection(layers):
             kept.append(KeptWhole(layers=layers, reason=SHARED))
-        elif (count := _num_heads(model, name, width)) is None:
-            kept.append(KeptWhole(layers=layers, reason="no attribute says how many heads they have"))
         else:
-            read = Part(layer=reader, side="inputs")
-            groups.append(UnitGroup(name=name, size=width // count, count=count, parts=(*computing, read)))
+            groups += found
     return Found(tuple(groups), tuple(kept), frozenset(parts))
 
 
-_FOREIGN = "nn.MultiheadAttention with other widths for keys and values, or with added keys, cannot lose heads"
+@dataclass(frozen=True)
+class _Attention:
+    """The layers of one attention."""
+
+    name: str
+    computing: tuple[str, ...]
+    """The layers that compute q, k and v; one for all, or three."""
+    widths: tuple[int, int, int]
+    """Channels of q, k and v."""
+    reader: str | None
+    """The layer that reads what they compute, if there is one."""
 
 
-def _computing(
-    model: nn.Module, calls: Sequence[Call]
-) -> Iterator[tuple[str, tuple[Part, ...], nn.MultiheadAttention | None]]:
-    """Each attention's name and the layers that compute q, k and v; the module if it is torch's."""
+def _attentions(model: nn.Module, calls: Sequence[Call]) -> Iterator[_Attention]:
     called = {call.layer for call in calls}
+    names = {module: name for name, module in model.named_modules()}
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
         if isinstance(module, nn.MultiheadAttention):
             weights = joint_weights(module)
-            third = module.embed_dim if weights is None else len(weights) // 3
-            yield name, tuple(Part(layer=name, side="outputs", offset=place * third) for place in range(3)), module
+            third = 0 if weights is None else len(weights) // 3
+            yield _Attention(name, (name,), (third, third, third), names[module.out_proj])
             continue
         own = [key for key, child in module.named_children() if is_linear(child) and prefix + key in called]
         roles = {_role(key): prefix + key for key in own}
         if {"q", "k", "v"} <= roles.keys():
-            yield name, tuple(Part(layer=roles[role], side="outputs") for role in "qkv"), None
+            yield _with_reader(model, name, [roles[role] for role in "qkv"], calls)
         elif "qkv" in roles and len(own) <= len(("qkv", "out")):
-            third, rest = divmod(linear_widths(model.get_submodule(roles["qkv"]))[1], 3)
-            if not rest:
-                places = tuple(Part(layer=roles["qkv"], side="outputs", offset=place * third) for place in range(3))
-                yield name, places, None
+            yield _with_reader(model, name, [roles["qkv"]], calls)
         elif isinstance(module, nn.ModuleList) and len(own) == len(module) == _IN_LIST:
-            yield name, tuple(Part(layer=prefix + key, side="outputs") for key in own[:3]), None
+            yield _with_reader(model, name, [prefix + key for key in own[:3]], calls)
 
 
 def _role(key: str) -> str:
@@ -164,34 +169,54 @@ def _role(key: str) -> str:
     return _ROLES.get(plain) or _ROLES.get(_AROUND.sub("", _AROUND.sub("", plain)), key)
 
 
-def _width_and_reader(
-    model: nn.Module, computing: Sequence[Part], module: nn.MultiheadAttention | None, calls: Sequence[Call]
-) -> tuple[int | None, str | None]:
-    """The width of all heads, and the layer that reads them; None if q, k and v differ, or nothing does."""
-    if module is not None:
-        names = {found: name for name, found in model.named_modules()}
-        weights = joint_weights(module)
-        return (None if weights is None else len(weights) // 3), names[module.out_proj]
-    layers = [part.layer for part in computing]
-    widths = {linear_widths(model.get_submodule(layer))[1] // layers.count(layer) for layer in layers}
-    if len(widths) > 1:
-        return None, None
-    width = widths.pop()
+def _with_reader(model: nn.Module, name: str, computing: Sequence[str], calls: Sequence[Call]) -> _Attention:
+    """The attention with the next layer that reads as many channels as there are in q."""
+    widths = [linear_widths(model.get_submodule(layer))[1] for layer in computing]
+    q, k, v = widths if len(widths) > 1 else [widths[0] // 3] * 3
     order = [call.layer for call in calls]
-    last = max(order.index(layer) for layer in layers)
-    reader = next((call.layer for call in calls[last + 1 :] if call.inputs == width and call.layer not in layers), None)
-    return width, reader
+    behind = calls[max(order.index(layer) for layer in computing) + 1 :]
+    reader = next((call.layer for call in behind if call.inputs == q and call.layer not in computing), None)
+    return _Attention(name, tuple(computing), (q, k, v), reader)
 
 
-def _num_heads(model: nn.Module, name: str, width: int) -> int | None:
-    """The number of heads, from attributes of the attention, or of the module around it."""
+def _groups(model: nn.Module, attention: _Attention) -> list[UnitGroup] | str:
+    """The heads of an attention, in each way in which its layers can hold them; or why they cannot go."""
+    (q, k, v), reader = attention.widths, attention.reader
+    if not q:
+        return "nn.MultiheadAttention with other widths for keys and values, or with added keys, cannot lose heads"
+    if reader is None:
+        return "no layer reads what they compute"
+    width = _width_of_head(model, attention.name, q)
+    if width is None:
+        return "no attribute says how many heads they have"
+    if k != v or k % width or q % k:
+        return "the widths of queries, keys and values do not fit each other"
+    count, read = k // width, Part(layer=reader, side="inputs")
+
+    def group(*computing: Part) -> UnitGroup:
+        return UnitGroup(name=attention.name, size=q // count, count=count, parts=(*computing, read))
+
+    def part(layer: str, offset: int = 0, size: int | None = None) -> Part:
+        return Part(layer=layer, side="outputs", offset=offset, size=size)
+
+    if len(attention.computing) == 1:
+        (layer,) = attention.computing
+        by_kind = group(*(part(layer, place * q) for place in range(3)))
+        by_head = group(part(layer, size=3 * width))
+        return [by_kind] if isinstance(model.get_submodule(layer), nn.MultiheadAttention) else [by_kind, by_head]
+    of_keys = None if k == q else width
+    sizes = (None, of_keys, of_keys)
+    return [group(*(part(layer, size=size) for layer, size in zip(attention.computing, sizes, strict=True)))]
+
+
+def _width_of_head(model: nn.Module, name: str, width: int) -> int | None:
+    """The width of one head of q, from attributes of the attention, or of the module around it."""
     for holder in _holders(model, name):
         numbers = _whole_numbers(model.get_submodule(holder))
-        sizes = {numbers[key] for key in _WIDTHS & numbers.keys() if 0 < numbers[key] <= width}
-        counts = {width // size for size in sizes if width % size == 0}
-        counts |= {numbers[key] for key in _COUNTS & numbers.keys() if numbers[key] > 0 and width % numbers[key] == 0}
-        if counts:
-            return min(counts)  # a head is rather too wide than too narrow: halves of heads cannot go
+        sizes = {numbers[key] for key in _WIDTHS & numbers.keys() if numbers[key] > 0 and width % numbers[key] == 0}
+        counts = {numbers[key] for key in _COUNTS & numbers.keys() if numbers[key] > 0 and width % numbers[key] == 0}
+        if sizes or counts:
+            return max(sizes | {width // count for count in counts})  # rather two heads than half of one
     return None
 
 
@@ -204,13 +229,18 @@ def settings_to_try(model: nn.Module, group: UnitGroup) -> Iterator[tuple[tuple[
     if is_linear(model.get_submodule(group.name)):
         yield ()
         return
+    width, head = group.count * group.size, min(part.size or group.size for part in group.parts)
     counts, widths = list[tuple[str, str, int]](), list[tuple[str, str, int]]()
     for holder in _holders(model, group.name):
         for key, number in _whole_numbers(model.get_submodule(holder)).items():
-            if key in _COUNTS and number == group.count:
+            if key in _COUNTS and number == width // head:
+                counts.append((holder, key, group.size // head))
+            elif key in _KEY_COUNTS and number == group.count:
                 counts.append((holder, key, 1))
-            elif key not in _WIDTHS and number == group.count * group.size:
+            elif key not in _WIDTHS and number == width:
                 widths.append((holder, key, group.size))
+            elif key not in _WIDTHS and number == group.count * head:
+                widths.append((holder, key, head))
     inner = [setting for setting in widths if setting[0] == group.name]
     tried = [(*counts, *inner), (*counts, *widths), tuple(counts), tuple(widths), ()]
     if isinstance(model.get_submodule(group.name), nn.MultiheadAttention):

@@ -50,9 +50,9 @@ def _random(model: nn.Module, example: Inputs, like: Tensor, count: int, generat
     """Normal numbers, or ids below the length of the shortest table."""
     shape = (count, *like.shape[1:])
     limit = None if like.is_floating_point() and like is not example else _num_ids(model, example, like)
-    if limit is None:
+    if limit is None and like.is_floating_point():
         return torch.randn(shape, generator=generator)
-    return torch.randint(limit, shape, generator=generator)
+    return torch.randint(limit or 2, shape, generator=generator)  # any code takes ids of 0 and 1
 
 
 def _num_ids(model: nn.Module, example: Inputs, ids: Tensor) -> int | None:
@@ -63,7 +63,8 @@ def _num_ids(model: nn.Module, example: Inputs, ids: Tensor) -> int | None:
 
     def see(table: nn.Module, inputs: tuple[Any, ...]) -> None:
         assert isinstance(table, nn.Embedding)
-        if inputs and inputs[0].shape == probe.shape and bool((inputs[0] == probe).all()):
+        given = inputs[0] if inputs else None
+        if isinstance(given, Tensor) and given.shape == probe.shape and bool((given == probe).all()):
             found.append(table.num_embeddings)
 
     handles = [module.register_forward_pre_hook(see) for module in model.modules() if isinstance(module, nn.Embedding)]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,19 @@ NUM_INPUTS = 4
 """B."""
 
 
+@dataclass(frozen=True)
+class _Whole:
+    """The network with random numbers and all its units."""
+
+    network: nn.Module
+    x: Inputs
+    """B inputs."""
+    outputs: Tensor
+    """(B, C) float64."""
+    tolerance: float
+    """Largest difference that is rounding, relative to the largest output."""
+
+
 class UnitCheck:
     """Checks removals from one network, without changing it.
 
@@ -48,39 +62,46 @@ class UnitCheck:
     """
 
     def __init__(self, model: nn.Module, example: Inputs) -> None:
-        self._networks = list[tuple[nn.Module, Inputs, Tensor, float]]()
-        failure: Exception | None = None
-        for dtype, tolerance in PRECISIONS:
-            network = copied(model).to(dtype)
-            randomise(network, torch.Generator().manual_seed(0))
-            x = random_inputs(network, example, NUM_INPUTS, torch.Generator().manual_seed(0))
-            try:
-                self._networks.append((network, x, _outputs(network, x), tolerance))
-            except Exception as error:  # a user's network may fail in any way
-                failure = error
-        if not self._networks:
-            assert failure is not None
+        self._model, self._example = model, example
+        self._tried: list[_Whole | Exception] = []
+        """By precision; a network takes much memory, so the second is made only if the first is not enough."""
+        if not any(True for _ in self._networks()):
+            (failure, *_) = self._tried
+            assert isinstance(failure, Exception)
             raise UserError(
                 f"units of this network cannot be removed: it fails on random inputs ({shortened(failure)})"
             ) from failure
 
+    def _networks(self) -> Iterator[_Whole]:
+        """The random network in each precision in which it computes."""
+        for place, (dtype, tolerance) in enumerate(PRECISIONS):
+            if place == len(self._tried):
+                network = copied(self._model).to(dtype)
+                randomise(network, torch.Generator().manual_seed(0))
+                try:
+                    x = random_inputs(network, self._example, NUM_INPUTS, torch.Generator().manual_seed(0))
+                    self._tried.append(_Whole(network, x, _outputs(network, x), tolerance))
+                except Exception as error:  # a user's network may fail in any way
+                    self._tried.append(error)
+            if isinstance(found := self._tried[place], _Whole):
+                yield found
+
     def accepted(self, groups: Sequence[UnitGroup]) -> tuple[tuple[UnitGroup, ...], tuple[KeptWhole, ...]]:
         """Which groups can lose units, and why the others cannot.
 
-        Of groups that overlap, the first that can stays. Groups of one unit are in neither: it has to stay.
+        Of groups that overlap, the first that can is accepted. Groups of one unit are in neither: it has to stay.
 
         Returns:
             The groups with the attributes that have to change; and layers that stay whole.
         """
         good: list[UnitGroup] = []
-        bad: list[UnitGroup] = []
-        reasons: list[str] = []
+        reasons: dict[tuple[str, ...], str] = {}  # by the layers of groups that fail
         taken: set[str] = set()
         for group in groups:
             if group.count < 2 or taken.intersection(group.layers):
                 continue
             failures = []
-            for settings in settings_to_try(self._networks[0][0], group):
+            for settings in settings_to_try(self._model, group):
                 tried = group.model_copy(update={"settings": settings})
                 failures.append(self.failure([tried.without(_some_of(group.count))], must_be_seen=True))
                 if not failures[-1]:
@@ -88,14 +109,9 @@ class UnitCheck:
                     taken.update(group.layers)
                     break
             else:
-                bad.append(group)
-                reasons.append(failures[0])
-        left = zip(bad, reasons, strict=True)
-        return tuple(good), tuple(
-            KeptWhole(layers=group.layers, reason=reason)
-            for group, reason in left
-            if not taken.intersection(group.layers)
-        )
+                reasons.setdefault(group.layers, failures[0])
+        left = {layers: reason for layers, reason in reasons.items() if not taken.intersection(layers)}
+        return tuple(good), tuple(KeptWhole(layers=layers, reason=reason) for layers, reason in left.items())
 
     def failure(self, groups: Sequence[UnitGroup], must_be_seen: bool = False) -> str:
         """Why the removed units of groups cannot go, as the rest of a sentence; empty if they can.
@@ -105,31 +121,29 @@ class UnitCheck:
             must_be_seen: whether outputs have to depend on them.
         """
         reason = ""
-        for network, x, whole, tolerance in self._networks:
-            reason = _failure(network, x, whole, tolerance, groups, must_be_seen)
+        for whole in self._networks():
+            reason = _failure(whole, groups, must_be_seen)
             if not reason:
                 break
         return reason
 
 
-def _failure(
-    network: nn.Module, x: Inputs, whole: Tensor, tolerance: float, groups: Sequence[UnitGroup], must_be_seen: bool
-) -> str:
-    with _unread(network, groups):
-        want = _outputs(network, x)
+def _failure(whole: _Whole, groups: Sequence[UnitGroup], must_be_seen: bool) -> str:
+    with _unread(whole.network, groups):
+        want = _outputs(whole.network, whole.x)
     try:
-        with without_units(network, groups):
-            got = _outputs(network, x)
+        with without_units(whole.network, groups):
+            got = _outputs(whole.network, whole.x)
     except Exception as error:  # a user's network may fail in any way
         return f"the network does not run without some of their units ({shortened(error)})"
-    scale = max(float(whole.abs().max()), float(want.abs().max()))
+    scale = max(float(whole.outputs.abs().max()), float(want.abs().max()))
     apart = float((got - want).abs().max()) if got.shape == want.shape else float("inf")
-    if not apart <= tolerance * scale:
+    if not apart <= whole.tolerance * scale:
         return (
             "without some of their units the network gives other outputs than with these units silent"
             f" (by {apart / scale:.1%} of the largest output)"
         )
-    seen = float((want - whole).abs().max()) > LEAST_EFFECT * scale
+    seen = float((want - whole.outputs).abs().max()) > LEAST_EFFECT * scale
     return "" if seen or not must_be_seen else UNSEEN
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from pruneaudit.compression.attention import Found, attentions, feed_forwards, linear_calls
-from pruneaudit.compression.channel_choice import kept_notes
+from pruneaudit.compression.attention import SHARED, Found, attentions, feed_forwards, linear_calls
+from pruneaudit.compression.channel_choice import KeptWhole, kept_notes
 from pruneaudit.compression.selection import Scope, check_finite
 from pruneaudit.compression.unit_check import UnitCheck
 from pruneaudit.compression.units import RecordKind, UnitGroup
@@ -51,7 +51,7 @@ def found_groups(model: nn.Module, example: Inputs, kind: RecordKind, exclude: S
     good, failed = UnitCheck(model, example).accepted(groups) if groups else ((), ())
     kept = (*found.kept, *failed)
     if not good:
-        notes = "".join(f"; {note}" for note in kept_notes(kept))
+        notes = "".join(f"; {note}" for note in kept_notes(_shortened(kept)))
         single = [group.name for group in groups if group.count == 1]
         notes += f"; one of each layer has to stay, and these have one: {', '.join(single)}" if single else ""
         raise UserError(f"no {WORDS[kind]} of this network can be removed{notes}; {_ADVICE[kind]}")
@@ -59,7 +59,15 @@ def found_groups(model: nn.Module, example: Inputs, kind: RecordKind, exclude: S
         for layer in group.layers:
             for name, parameter in model.get_submodule(layer).named_parameters(prefix=layer):
                 check_finite(name, parameter)
+    if kind == "units":  # two layers that cannot lose units are not known to be a feed-forward block
+        kept = tuple(each for each in kept if each.reason == SHARED)
     return Found(good, kept)
+
+
+def _shortened(kept: Sequence[KeptWhole]) -> list[KeptWhole]:
+    """The first reason for each kind of failure, for a message of one line."""
+    first = {each.reason: each for each in reversed(kept)}
+    return list(reversed(first.values()))[:2]
 
 
 def _without_excluded(groups: Sequence[UnitGroup], exclude: Sequence[str], kind: RecordKind) -> list[UnitGroup]:

@@ -103,7 +103,7 @@ def by_magnitude(model: nn.Module, groups: Sequence[UnitGroup]) -> dict[str, Ten
             key = "in_proj_weight" if isinstance(layer, nn.MultiheadAttention) else "weight"
             weight = layer.get_parameter(key).double().cpu()
             by_channel = weight if (part.side == "outputs") != is_transposed(layer) else weight.T
-            own = by_channel[part.offset : part.offset + group.count * group.size]
+            own = by_channel[part.offset : part.offset + group.count * (part.size or group.size)]
             norms = own.reshape(group.count, -1).norm(dim=1)
             lengths.append(norms / norms.mean().clamp(min=torch.finfo(norms.dtype).tiny))
         found[group.name] = torch.stack(lengths).mean(0)

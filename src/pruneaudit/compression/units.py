@@ -1,9 +1,10 @@
 """Units of transformers that can be removed whole, heads of attention and hidden units, and how they are cut out.
 
-A unit is `size` neighbouring channels: a head is as many as its width, a hidden unit is one. Every *part* of a group
-loses the same units: outputs of the layers that compute them (q, k and v; the first layer of a feed-forward block),
-inputs of the layer that reads them (o; the second layer). The rest of the network keeps its widths. Units are numbered
-as in the whole network, and a record names units, never channels: no record can cut a head in two.
+A unit is `size` neighbouring channels: a head is as many as its width, a hidden unit is one. Where several heads share
+their keys and values, a unit is all of these. Every *part* of a group loses the same units: outputs of the layers that
+compute them (q, k and v; the first layer of a feed-forward block), inputs of the layer that reads them (o; the second
+layer). The rest of the network keeps its widths. Units are numbered as in the whole network, and a record names units,
+never channels: no record can cut a head in two.
 
 Code of attention may read the number of heads, or their width in all, from attributes; the record says which of them
 change. The removal is recorded as JSON text: `replay_units` repeats it on a freshly built network.
@@ -40,7 +41,9 @@ class Part(Options):
     side: Side
     """Whether it computes the units or reads them."""
     offset: int = Field(default=0, ge=0)
-    """The first channel of the first unit: layers can hold q, k and v in one."""
+    """The first channel of the first unit: layers can hold q, k and v one after the other."""
+    size: int | None = Field(default=None, ge=1)
+    """Channels of a unit in this layer, if not those of the group: layers can hold q, k and v head by head."""
 
 
 class UnitGroup(Options):
@@ -49,7 +52,7 @@ class UnitGroup(Options):
     name: str
     """The module name of the attention, or of the first layer of a feed-forward block."""
     size: int = Field(ge=1)
-    """Channels of one unit."""
+    """Channels of one unit in the layer that reads it."""
     count: int = Field(ge=1)
     """n, in the whole network."""
     parts: tuple[Part, ...]
@@ -69,8 +72,9 @@ class UnitGroup(Options):
 
     def channels(self, part: Part) -> Tensor:
         """The channels that a part loses, ascending, int64."""
-        first = torch.tensor(self.removed, dtype=torch.int64)[:, None] * self.size
-        return (part.offset + first + torch.arange(self.size)).flatten()
+        size = part.size or self.size
+        first = torch.tensor(self.removed, dtype=torch.int64)[:, None] * size
+        return (part.offset + first + torch.arange(size)).flatten()
 
 
 class UnitsRecord(Options):
@@ -176,9 +180,10 @@ def _check_fits(model: nn.Module, group: UnitGroup) -> None:
     """Refuses a record of another architecture, before anything is cut."""
     if not 0 <= min(group.removed) <= max(group.removed) < group.count or len(set(group.removed)) >= group.count:
         raise UserError(f"structure: '{group.name}' has {group.count} units and cannot lose {group.removed}")
-    parts = Counter((part.layer, part.side) for part in group.parts)
-    for (layer, side), number in parts.items():
-        width = number * group.count * group.size
+    widths = Counter[tuple[str, Side]]()
+    for part in group.parts:
+        widths[part.layer, part.side] += group.count * (part.size or group.size)
+    for (layer, side), width in widths.items():
         if width_of(model, layer, side) != width:
             raise UserError(
                 f"structure: no layer '{layer}' of this network has {width} {side}; it was made for another"
