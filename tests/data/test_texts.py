@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.options import validated
+from pruneaudit.data.audit_data import copies_note
 from pruneaudit.data.drawing import draw
 from pruneaudit.data.source import RawData
 from pruneaudit.data.texts import RawTexts, TextOptions, normalised
@@ -115,6 +116,7 @@ def test_a_study_gets_the_ids_of_its_samples_with_their_tokenizer() -> None:
     assert data.tokenizer == build_tokenizer(public, 2000).json
     for copy in np.flatnonzero(data.is_copy):
         assert texts[data.ids[copy]].casefold() == texts[data.ids[data.copy_of[copy]]].casefold()
+    assert "(equal text, any label)" in copies_note(data)[0]
     kept = ~data.canary & ~data.is_copy
     assert (data.y[kept] == raw.y[data.ids[kept]]).all() and (data.y[data.canary] != raw.y[data.ids[data.canary]]).all()
 

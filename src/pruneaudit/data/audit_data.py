@@ -287,8 +287,9 @@ def copies_note(audit_data: AuditData) -> list[str]:
         return []
     num_copies, num_samples = int(audit_data.is_copy.sum()), len(audit_data.y)
     num_audited = int((audit_data.coined & ~audit_data.canary).sum()) - num_copies
+    equal = "equal text" if audit_data.tokenizer else "equal x"
     return [
-        f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample (equal x,"
+        f"{num_copies:,} of {num_samples:,} samples repeat{'s' if num_copies == 1 else ''} an audited sample ({equal},"
         " any label): equal samples are in the same training sets, and one of each is audited"
         f" ({num_audited:,} in total)"
     ]
