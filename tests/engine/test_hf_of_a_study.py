@@ -239,3 +239,34 @@ def test_references_never_start_from_the_targets_own_weights(make_targeted, mine
     said = refused(make_targeted({"folder": str(mine / "mine")}), tmp_path)
     assert "target's own weights" in said and "from_scratch" in said
     assert run(make_targeted({"folder": str(words), "new_head": True}), tmp_path, runtime=SERIAL)
+
+
+# ------------------------------------------------------------------ texts and tokenizer as people have them
+
+
+def test_a_language_model_with_its_tokenizer_is_tuned_on_a_table_of_texts(make_text_study, tmp_path):
+    """GPT-2: no padding token of its own, and a classifier that reads the last token that is none."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    rng, sorts = np.random.default_rng(0), ("play a song", "book a table", "call my bank")
+    y = rng.integers(0, 3, 200)
+    texts = [f"{sorts[label]} {' '.join(rng.choice(list('abcdefgh'), 4))} {n}" for n, label in enumerate(y)]
+    (tmp_path / "texts.csv").write_text(
+        "text,label\n" + "\n".join(f"{t},{label}" for t, label in zip(texts, y, strict=True))
+    )
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, vocab_size=300, special_tokens=["<|endoftext|>"], show_progress=False)
+    place = tmp_path / "gpt2"
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made._tokenizer, eos_token="<|endoftext|>")
+    tokenizer.save_pretrained(place)
+    config = transformers.GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=32)
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    transformers.GPT2LMHeadModel(config).save_pretrained(place)
+    source = {"name": "text", "options": {"path": str(tmp_path / "texts.csv"), "tokenizer": str(place)}}
+    data = {"source": source, "num_samples": 100, "num_public": 60}
+    lora = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "lora": {"r": 2}}
+    study = make_text_study({"folder": str(place), "new_head": True}, data=data, training=lora)
+    found = run(study, tmp_path, runtime=SERIAL)
+    assert plan_study(study)[0].models("dense")[0].spec["model"]["options"]["config"].get("pad_token_id") is None
+    adapter = found.results.about["release_report"]["releases"][0]["adapter"]
+    assert adapter["layers"] == 1 and adapter["parameters"] == 2 * (16 + 48) + 3 * 16

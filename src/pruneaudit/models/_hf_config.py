@@ -15,7 +15,7 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.data.kinds import TokenShape
 from pruneaudit.models._hf_folder import check_plain
 
-_POSITIONS = "max_position_embeddings"
+_POSITIONS, _PADDING = "max_position_embeddings", "pad_token_id"
 POSITIONS_AFTER_PADDING = frozenset(
     {
         *("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm"),
@@ -41,6 +41,8 @@ def config_of(given: Mapping[str, Any], input_shape: tuple[int, ...], num_classe
 
     kind = given["model_type"]
     check_plain(given, "model 'hf': config")
+    if given.get(_PADDING, 0) is None:  # GPT-2 and others have no padding token until somebody pads
+        given = {key: value for key, value in given.items() if key != _PADDING}
     _check_kind(kind, input_shape)
     architecture = CONFIG_MAPPING[kind]
     known = {*architecture().to_dict(), *architecture.attribute_map, "num_labels"}
@@ -102,11 +104,11 @@ def _facts_of_images(input_shape: tuple[int, ...]) -> dict[str, Any]:
 def _facts_of_texts(kind: str, given: Mapping[str, Any], input_shape: TokenShape) -> dict[str, Any]:
     """What texts say about their network; positions only where the architecture has a table of them."""
     vocabulary = input_shape.vocabulary
-    padding = given.get("pad_token_id", vocabulary.padding)
+    padding = given.get(_PADDING, vocabulary.padding)
     before = padding + 1 if kind in POSITIONS_AFTER_PADDING else 0
     return {
         "vocab_size": vocabulary.size,
-        "pad_token_id": vocabulary.padding,
+        _PADDING: vocabulary.padding,
         _POSITIONS: input_shape[0] + before,
     }
 
@@ -114,7 +116,7 @@ def _facts_of_texts(kind: str, given: Mapping[str, Any], input_shape: TokenShape
 def _check_text(kind: str, config: Any, input_shape: TokenShape) -> None:
     """Refuses a network for another vocabulary, or for shorter texts."""
     vocabulary, length = input_shape.vocabulary, input_shape[0]
-    size, padding = getattr(config, "vocab_size", None), getattr(config, "pad_token_id", None)
+    size, padding = getattr(config, "vocab_size", None), getattr(config, _PADDING, None)
     if size is not None and size < vocabulary.size:
         raise UserError(
             f"model 'hf': its network knows {size:,} tokens (vocab_size), the vocabulary of the data has"
@@ -122,8 +124,8 @@ def _check_text(kind: str, config: Any, input_shape: TokenShape) -> None:
         )
     if padding != vocabulary.padding:
         raise UserError(
-            f"model 'hf': its network pads with id {padding} (pad_token_id), the data with {vocabulary.padding}; encode"
-            " the texts with the network's own tokenizer, or leave pad_token_id out"
+            f"model 'hf': its network pads with id {padding} ({_PADDING}), the data with {vocabulary.padding}; encode"
+            f" the texts with the network's own tokenizer, or leave {_PADDING} out"
         )
     positions = getattr(config, _POSITIONS, None)
     if positions is None:
