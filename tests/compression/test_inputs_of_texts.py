@@ -171,6 +171,15 @@ def test_int8_inputs_of_torchs_attention_are_rounded_for_queries_keys_and_values
     assert 0 < float((got - want).abs().max()) < 0.1 * float(want.abs().max())
 
 
+def test_int8_inputs_of_some_layers_of_torchs_encoder_are_rounded_in_evaluation_too() -> None:
+    model, samples = randomised(TorchEncoder()), texts(9)
+    static8, x = COMPRESSORS.get("static8"), samples.inputs(slice(None))
+    options = validated(static8.Options, {"exclude": [f"encoder.layers.{n}.self_attn" for n in range(2)]}, "static8")
+    made = static8.compress(model, options, context_of(samples)).model
+    with torch.no_grad():
+        torch.testing.assert_close(made.eval()(**x), logits(made, x), rtol=1e-4, atol=1e-4)
+
+
 CALIBRATED: dict[str, dict[str, Any]] = {
     "gptq": {"bits": 3},
     "sparsegpt": {"sparsity": 0.5},

@@ -81,6 +81,9 @@ def quantise(model: nn.Module, ranges: Mapping[str, Range], output: str = "", ou
     Raises:
         UserError: the network has no layer of that name.
     """
+    for encoder in model.modules():
+        if isinstance(encoder, nn.TransformerEncoder):
+            encoder.use_nested_tensor = False  # hooks see plain tensors
     for name, covered in ranges.items():
         layer = _layer(model, name)
         attention = layer if isinstance(layer, nn.MultiheadAttention) else _layer(model, name.rpartition(".")[0])
