@@ -176,8 +176,8 @@ def _read(
     structure = structure_of(files[0])
     if structure is not None:
         raise UserError(
-            f"{files[0]}: has another architecture ({structure.name}: removed channels or heads, or low rank), expected"
-            " the network that the factory builds; compress the dense one, with all steps in one chain"
+            f"{files[0]}: has another architecture ({structure.name}: fewer channels or heads, or layers of low rank),"
+            " expected the network that the factory builds; compress the dense one, with all steps in one chain"
         )
     return filled(make(), files[0], weights_key, warn)
 
