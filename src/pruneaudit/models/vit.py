@@ -1,4 +1,4 @@
-"""ViT: a small vision transformer.
+"""ViT: a small vision transformer, with class token and learned positions, for small images.
 
 Dosovitskiy et al. 2020 (arXiv:2010.11929): patches by a convolution, a class token, learned positions, pre-norm
 encoder blocks, LayerNorm, and a linear classifier of the class token. Deviations: a size for small images (its Base
