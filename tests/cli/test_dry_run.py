@@ -88,3 +88,11 @@ def test_attacks_alone_can_be_tried_dry_on_a_run(call, tmp_path):
     assert "did you mean 'wemem'?" in err
     assert files(tmp_path) == before
     assert json.loads((tmp_path / "elsewhere/study.json").read_text())["name"] == "dry"
+
+
+def test_a_base_is_counted_apart_from_the_bank(call):
+    base = ("--set", "base.epochs=2", "--set", "data.num_public=40", "--set", "audit.attacks=['loss']")
+    code, out, err = call("run", "study.toml", "--dry-run", *base)
+    assert code == 0, err
+    assert "base to train: 1 to do, 0 to reuse" in out
+    assert "dense trainings: 3 to do, 0 to reuse" in out

@@ -138,6 +138,7 @@ def test_the_folders_place_is_no_part_of_identities_and_its_content_is(make_text
     assert not identities(study(copy)).items() & identities(study(words)).items()
 
 
+@pytest.mark.slow
 def test_a_base_can_go_on_from_a_folder(make_text_study, words, tmp_path):
     study = make_text_study({"folder": str(words), "new_head": True}, base={"epochs": 3}, releases=[])
     found = run(study, tmp_path, runtime=SERIAL)
@@ -194,7 +195,6 @@ def test_padding_ids_inside_texts_are_refused_where_they_end_a_text(make_text_st
     np.savez(tmp_path / "spoilt.npz", **arrays)
     data = make_text_study({"config": config}).data.model_dump() | {"source": f"npz:{tmp_path / 'spoilt.npz'}"}
     assert "padding id 0 inside" in refused(make_text_study({"config": config}, data=data), tmp_path)
-    assert run(make_text_study({"config": config}, releases=[]), tmp_path, runtime=SERIAL)
 
 
 # ------------------------------------------------------------------ a target from a folder
@@ -238,7 +238,8 @@ def test_references_of_a_target_take_its_architecture_alone(make_targeted, mine,
 def test_references_never_start_from_the_targets_own_weights(make_targeted, mine, words, tmp_path):
     said = refused(make_targeted({"folder": str(mine / "mine")}), tmp_path)
     assert "target's own weights" in said and "from_scratch" in said
-    assert run(make_targeted({"folder": str(words), "new_head": True}), tmp_path, runtime=SERIAL)
+    allowed = plan_study(make_targeted({"folder": str(words), "new_head": True}))[0]
+    assert allowed.start.weights_sha256 not in [weights.weights_sha256 for weights in allowed.files]
 
 
 # ------------------------------------------------------------------ texts and tokenizer as people have them

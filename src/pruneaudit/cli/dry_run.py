@@ -10,12 +10,14 @@ from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pruneaudit.data.audit_data import AuditData
-    from pruneaudit.engine.plan import Plan
+    from pruneaudit.engine.plan import Plan, Task
     from pruneaudit.engine.probe import Probe
     from pruneaudit.engine.store import Store
     from pruneaudit.study import Study
 
+BASE_TRAINING = "base training"
 ACTIONS = {
+    BASE_TRAINING: "base to train",
     "train": "dense trainings",
     "import": "networks of yours to read",
     "release": "prunings / fine-tunings / defended trainings",
@@ -77,9 +79,9 @@ def describe(
     source = printable(study.data.source.label)
     print(f"audit data: {len(audit_data.y)} samples of {source}, {audit_data.num_classes} classes")
     for action, what in ACTIONS.items():
-        total = sum(task.action == action for task in plan.tasks)
+        total = sum(_kind(task) == action for task in plan.tasks)
         if total:
-            todo = sum(task.action == action for task in missing)
+            todo = sum(_kind(task) == action for task in missing)
             print(f"{what}: {todo} to do, {total - todo} to reuse")
     with functions_importable(plan):
         needed = disk_bytes(plan, audit_data, missing)
@@ -98,6 +100,11 @@ def describe(
         print(printable(f"warning: {note}"))
     if missing:
         check_room(needed, folder)
+
+
+def _kind(task: Task) -> str:
+    """Returns what a task counts as: its action, and apart from the bank the training of its base."""
+    return BASE_TRAINING if task.trains_base else task.action
 
 
 def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: Probe, workers: int) -> None:

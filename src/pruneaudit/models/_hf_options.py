@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pruneaudit.core.options import Options
 
@@ -28,6 +29,12 @@ class HfOptions(Options):
     """How attention is computed: by torch's fused function where the architecture has it, or step by step."""
     strict: bool = True
     """Refuse keys of `config` that its architecture does not know. Keys in a folder's config.json are not refused."""
+
+    @field_validator("folder")
+    @classmethod
+    def _at_home(cls, folder: str) -> str:
+        """Replaces ~ by the home folder."""
+        return str(Path(folder).expanduser()) if folder else folder
 
     @model_validator(mode="after")
     def _one_of_both(self) -> HfOptions:
