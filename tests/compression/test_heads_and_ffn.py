@@ -210,6 +210,34 @@ def test_a_network_without_attention_is_refused_in_one_line() -> None:
         assert "\n" not in str(raised.value)
 
 
+class Deep(nn.Module):
+    """Four layers in a list that are no attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).relu()
+        return x
+
+
+def test_four_layers_in_a_list_are_no_attention_without_heads() -> None:
+    with pytest.raises(UserError, match="no heads") as raised:
+        removed(randomised(Block(Deep())), "heads")
+    assert "attention.layers" not in str(raised.value)
+    blocks = {
+        tuple(part["layer"] for part in group["parts"])
+        for group in groups_of(removed(randomised(Block(Deep())), "ffn"))
+    }
+    assert blocks == {
+        ("attention.layers.0", "attention.layers.1"),
+        ("attention.layers.2", "attention.layers.3"),
+        ("gate", "up", "down"),
+    }
+
+
 @NEED_TRANSFORMERS
 def test_heads_that_share_their_keys_go_together() -> None:
     model = randomised(hugging_face("grouped")())

@@ -160,6 +160,9 @@ def _attentions(model: nn.Module, calls: Sequence[Call]) -> Iterator[_Attention]
         elif "qkv" in roles and len(own) <= len(("qkv", "out")):
             yield _with_reader(model, name, [roles["qkv"]], calls)
         elif isinstance(module, nn.ModuleList) and len(own) == len(module) == _IN_LIST:
+            widths = {width for key in own for width in linear_widths(model.get_submodule(prefix + key))}
+            if len(widths) > 1 or _width_of_head(model, name, widths.pop()) is None:
+                continue  # four layers of another kind
             yield _with_reader(model, name, [prefix + key for key in own[:3]], calls)
 
 
@@ -273,10 +276,9 @@ def feed_forwards(model: nn.Module, calls: Sequence[Call], attention_layers: fro
     groups: dict[tuple[str, ...], UnitGroup] = {}
     kept: dict[tuple[str, ...], KeptWhole] = {}
     untouchable = untouchable_layers(model)
-    for place in range(len(calls)):
-        found = _block(calls[place : place + 3])
+    for found in (found for place in range(len(calls)) for found in _blocks(calls[place : place + 3])):
         layers = tuple(call.layer for call in found)
-        if not found or attention_layers.intersection(layers) or layers[-1] == calls[-1].layer:
+        if attention_layers.intersection(layers) or layers[-1] == calls[-1].layer:
             continue  # the last layer gives the logits
         if untouchable.intersection(layers):
             kept[layers] = KeptWhole(layers=layers, reason=SHARED)
@@ -292,15 +294,14 @@ def feed_forwards(model: nn.Module, calls: Sequence[Call], attention_layers: fro
     return Found(tuple(groups.values()), tuple(kept.values()))
 
 
-def _block(calls: Sequence[Call]) -> tuple[Call, ...]:
-    """The first calls, if they are a feed-forward block; else none."""
-    if len(calls) > 2 and calls[0].inputs == calls[1].inputs and calls[0].outputs == calls[1].outputs:
-        gate, _, last = calls[:3]
-        if len({call.layer for call in calls[:3]}) == 3 and (last.inputs, last.outputs) == (gate.outputs, gate.inputs):
-            return tuple(calls[:3])
-    if len(calls) > 1:
-        first, last = calls[:2]
-        is_back = last.outputs == first.inputs and first.outputs in (last.inputs, 2 * last.inputs)
-        if is_back and first.layer != last.layer:
-            return first, last
-    return ()
+def _blocks(calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+    """The first three calls, and the first two, as far as they could be a feed-forward block."""
+    for number in (3, 2):
+        *first, last = calls[:number]
+        sizes = {(call.inputs, call.outputs) for call in first}
+        if len({call.layer for call in calls[:number]}) < number or len(sizes) > 1:
+            continue  # fewer calls, or other layers
+        inputs, outputs = sizes.pop()
+        # One layer can hold a block's first two.
+        if last.outputs == inputs and (outputs == last.inputs or (number == 2 and outputs == 2 * last.inputs)):
+            yield calls[:number]
