@@ -15,6 +15,17 @@ finished = run(Study.load(sys.argv[1]), sys.argv[2], Runtime(jobs=2, checkpoint_
 sys.exit(1 if finished.failures else 0)
 """
 
+CHOICE = """
+import sys
+
+from pruneaudit.api import Runtime, choose
+from pruneaudit.evaluation.limits import Limits
+from pruneaudit.study import Study
+
+limits = Limits(min_accuracy=0.6, max_auc=0.8)
+choose(Study.load(sys.argv[1]), limits, sys.argv[2], Runtime(jobs=2, checkpoint_seconds=0))
+"""
+
 
 def is_alive(pid):
     """Whether a process runs; one that has ended and is not waited for (a zombie) does not."""
@@ -27,9 +38,9 @@ def is_alive(pid):
 class Driver:
     """A run in a process of its own, and its workers."""
 
-    def __init__(self, place, study_file, out):
+    def __init__(self, place, study_file, out, program=DRIVER):
         script = place / "driver.py"
-        script.write_text(DRIVER)
+        script.write_text(program)
         self.began = time.monotonic()
         self.log = out / "small" / "run.log"
         self._num_done = self.num_done()

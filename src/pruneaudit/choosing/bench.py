@@ -18,7 +18,7 @@ import numpy as np
 
 from pruneaudit.choosing.description import described
 from pruneaudit.choosing.halves import FEWEST_VICTIMS, Halves
-from pruneaudit.choosing.measuring import levels_of, play_attacks, unattacked
+from pruneaudit.choosing.measuring import for_pairs, levels_of, play_attacks, unattacked
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.threads import one_blas_thread
@@ -58,7 +58,7 @@ class Trial:
     accuracies: Accuracies
     """Of every victim, for paired comparisons."""
     measured: Mapping[Played, Measured]
-    """By attack and kind of references, likewise; empty if it was not attacked."""
+    """By attack and kind of references, likewise, with limited figures only; empty if it was not attacked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +239,7 @@ class Bench:
                 tests = (*tests, *unattacked(self.limits))
             told = {"tests": tests, "leakage": largest_leakage(tests, self.limits)}
             candidate = trial.candidate.model_copy(update=told)
-            found[name] = replace(trial, candidate=candidate, measured=measured)
+            found[name] = replace(trial, candidate=candidate, measured=for_pairs(measured, self.limits))
         return found
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import Scores
@@ -49,6 +52,24 @@ def play_attacks(
             scored = recall(label, setting)
             found[label, setting.references] = measure(attack, label, setting, levels, seed, scored)
     return found
+
+
+def for_pairs(measured: Mapping[Played, Measured], limits: Limits) -> dict[Played, Measured]:
+    """Returns what paired comparisons need of measurements: the limited figures, without scores.
+
+    Hundreds of candidates with all their scores would fill the memory.
+    """
+    nothing = np.zeros((0, 0))
+    return {
+        played: replace(
+            found,
+            scores=nothing,
+            ordinary=nothing.astype(bool),
+            member=nothing.astype(bool),
+            by_column={column: found.by_column[column] for column in limits.leakage},
+        )
+        for played, found in measured.items()
+    }
 
 
 def unattacked(limits: Limits) -> tuple[LimitTest, ...]:

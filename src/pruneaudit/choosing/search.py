@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from pruneaudit.choosing.bench import Bench, Tried
 from pruneaudit.choosing.proposals import Proposals
-from pruneaudit.choosing.rungs import Race
+from pruneaudit.choosing.rungs import Race, front
 from pruneaudit.evaluation.certificate import Candidate, PassedOver
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.evaluation.search_path import Rung, SearchPath
@@ -19,6 +19,8 @@ from pruneaudit.evaluation.shortlist import HOPELESS, shortlist
 from pruneaudit.study import DENSE
 from pruneaudit.study.choose import Choose
 
+SHOWN = 6
+"""Candidates of a front that are named."""
 Tell = Callable[[Rung, int], None]
 """Called after each rung, with the number of rungs."""
 
@@ -92,6 +94,9 @@ def _first(bench: Bench, with_dense: bool, proposals: Proposals, models: tuple[i
         else:
             trials, failed = together.trials | tried.trials, together.failed | tried.failed
             together = replace(together, trials=trials, failed=failed)
+            best = front([trial.candidate for trial in trials.values() if trial.measured], race.limits)
+            named = ", ".join(candidate.name for candidate in best[:SHOWN])
+            bench.machine.progress.say(f"{len(trials)} candidates tried; the front: {named or 'none'}")
     assert together is not None  # a space has candidates
     return together
 
