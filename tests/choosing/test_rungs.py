@@ -172,6 +172,25 @@ def better(one, other):
     )
 
 
+def test_a_figure_that_the_rung_cannot_measure_is_replaced_by_the_auc():
+    """Otherwise all candidates would be alike, and the first ones given would go on."""
+    limits = Limits(min_accuracy=0.75, max_tpr={0.01: 0.05})
+
+    def lacking(name, auc, size, accuracy_p=0.1):
+        tests = (
+            LimitTest(figure="test_accuracy", limit=0.75, value=0.8, error=0.01, p_value=accuracy_p),
+            LimitTest(figure="tpr_at_1%_fpr", limit=0.05, p_value=1.0, suppressed="too few"),
+            LimitTest(figure="auc", value=auc, error=0.01),
+        )
+        return Candidate(name=name, bytes=size, tests=tests)
+
+    candidates = [lacking("leaky", 0.7, 10.0), lacking("large", 0.55, 20.0), lacking("best", 0.55, 10.0)]
+    assert better_part(candidates, limits, 1) == ["best"]
+    assert better_part([*candidates, lacking("inaccurate", 0.5, 5.0, accuracy_p=0.9)], limits, 3) == [
+        *("leaky", "large", "best"),
+    ]
+
+
 @given(st.integers(0, 20), st.integers(1, 8))
 def test_thinning_keeps_both_ends(count, most):
     items = list(range(count))

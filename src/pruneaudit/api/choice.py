@@ -176,7 +176,7 @@ def _prepared(study: Study, limits: Limits, out: Path, runtime: Runtime) -> _Ask
     check_functions(searched)
     proposals_of(settings, study.seed, limits)  # checks that Optuna is there
     audit_data = audit_data_to_run(study, run.path, runtime.data_folder)
-    check_limits(study, halves, audit_data, limits)
+    check_limits(searched, halves, audit_data, limits)
     candidates = candidates_by_name(settings)
     hashes = on_disk_or(recorded_sources(run.path))
     bench = Bench(settled(searched, audit_data), candidates, halves, audit_data, limits, hashes, machine)

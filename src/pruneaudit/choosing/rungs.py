@@ -12,6 +12,9 @@ A candidate stops
 - if another one, no larger, is clearly better in every limited figure, by one-sided bounds of paired differences;
 - or if it is not among the better part of the rung.
 
+A rung of few models scores fewer samples, and a TPR at a low false-positive rate can then be suppressed. Such a rung
+compares the figures that it has, and AUCs in place of those that it lacks.
+
 Bounds are at alpha / (m R), for m candidates and R rungs. No stop needs to be right: the certificate comes from other
 models. A wrong stop costs size.
 
@@ -29,7 +32,7 @@ import scipy
 from pruneaudit.choosing.bench import Trial
 from pruneaudit.evaluation.certificate import Candidate, PassedOver
 from pruneaudit.evaluation.limit_test import LimitTest
-from pruneaudit.evaluation.limits import ACCURACY, Limits
+from pruneaudit.evaluation.limits import ACCURACY, AUC, Limits
 from pruneaudit.evaluation.shortlist import HOPELESS
 from pruneaudit.metrics import Estimate, difference_of, difference_two_way
 
@@ -111,7 +114,7 @@ class Race:
         The rival then is no larger, keeps all limits by its estimates, and is clearly better in every limited figure.
         """
         own, other = trial.candidate, rival.candidate
-        if other.cost(self.limits) > own.cost(self.limits) or other.p_value > HOPELESS or trial.models != rival.models:
+        if other.cost(self.limits) > own.cost(self.limits) or not is_within(other) or trial.models != rival.models:
             return None
         if not self.limits.leakage or not trial.measured or trial.measured.keys() != rival.measured.keys():
             return None
@@ -139,36 +142,52 @@ class Race:
 def better_part(candidates: Sequence[Candidate], limits: Limits, most: int) -> list[str]:
     """Returns the names of the better candidates, at most `most`, in the order given.
 
-    First those whose estimates keep all limits, in layers: no other one beats those of a layer in both cost and
-    p-value. A layer that does not fit is thinned evenly from its safest to its cheapest. Then the others,
-    those with the lowest p-values first.
+    First those whose estimates keep all limits, in layers: no other one beats those of a layer in cost and risk. A
+    layer that does not fit is thinned evenly from its safest to its cheapest. Then the others, the least risky first.
 
     Args:
         candidates: with figures of one rung.
         limits: the limits.
         most: how many to keep.
     """
-    within = [candidate for candidate in candidates if candidate.p_value <= HOPELESS]
+    within = [candidate for candidate in candidates if is_within(candidate)]
     kept: list[Candidate] = []
     while within and len(kept) < most:
         layer = front(within, limits)
         kept += evenly(layer, most - len(kept))
         within = [each for each in within if each not in layer]
-    others = sorted((each for each in candidates if each.p_value > HOPELESS), key=lambda each: each.p_value)
+    others = sorted((each for each in candidates if not is_within(each)), key=risk)
     names = {each.name for each in (*kept, *others[: most - len(kept)])}
     return [candidate.name for candidate in candidates if candidate.name in names]
 
 
+def risk(candidate: Candidate) -> tuple[float, float]:
+    """Returns the largest p-value of the limited figures that were measured, and the AUC in place of the others.
+
+    The p-value is 1 if nothing was measured; the AUC is 0 if nothing is lacking.
+    """
+    limited = [test for test in candidate.tests if test.p_value is not None]
+    p_value = max((test.p_value or 0.0 for test in limited if test.value is not None), default=1.0)
+    if all(test.value is not None for test in limited):
+        return p_value, 0.0
+    return p_value, max((test.value or 0.0 for test in candidate.tests if test.figure == AUC), default=1.0)
+
+
+def is_within(candidate: Candidate) -> bool:
+    """Whether the estimates of all limited figures that were measured keep their limits."""
+    return risk(candidate)[0] <= HOPELESS
+
+
 def front(candidates: Sequence[Candidate], limits: Limits) -> list[Candidate]:
-    """Returns the candidates that no other one beats in both cost and p-value, the safest first."""
+    """Returns the candidates that no other one beats in cost and risk, the safest first."""
     layer = [each for each in candidates if not any(_beats(other, each, limits) for other in candidates)]
-    return sorted(layer, key=lambda each: (each.p_value, each.cost(limits)))
+    return sorted(layer, key=lambda each: (risk(each), each.cost(limits)))
 
 
 def _beats(first: Candidate, second: Candidate, limits: Limits) -> bool:
-    """Whether a candidate is no worse than another one in cost and p-value, and better in one of them."""
-    mine, other = (first.cost(limits), first.p_value), (second.cost(limits), second.p_value)
-    return mine[0] <= other[0] and mine[1] <= other[1] and mine != other
+    """Whether a candidate is no worse than another one in cost and in both parts of risk, and better in one of them."""
+    mine, other = (first.cost(limits), *risk(first)), (second.cost(limits), *risk(second))
+    return mine != other and all(one <= two for one, two in zip(mine, other, strict=True))
 
 
 def evenly(items: list[Candidate], most: int) -> list[Candidate]:

@@ -13,7 +13,7 @@ from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.options import validated
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership
-from pruneaudit.engine.plan import check_plugins
+from pruneaudit.engine.plan import attacks_of, check_plugins
 from pruneaudit.evaluation.how_many import Half, check_certifiable
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.study import DENSE, Plugin, Release, Study
@@ -81,6 +81,12 @@ def _usual_attacks(study: Study, halves: Halves) -> tuple[Plugin, ...]:
 def check_limits(study: Study, halves: Halves, audit_data: AuditData, limits: Limits) -> None:
     """Refuses limits that no half of this size could certify, before anything is trained.
 
+    Args:
+        study: the study, with the attacks of the search.
+        halves: its halves.
+        audit_data: its samples.
+        limits: the limits.
+
     Raises:
         UserError: a limit takes more models or samples; says how many.
     """
@@ -88,7 +94,10 @@ def check_limits(study: Study, halves: Halves, audit_data: AuditData, limits: Li
     counted = splits.eligible & ~audit_data.canary
     counted = counted[:1] if halves.has_target else counted[splits.is_victim]
     member = splits.member[:1] if halves.has_target else splits.member[splits.is_victim]
-    members, others = (int((counted & side).sum(axis=1).min()) for side in (member, ~member))
+    # Attacks that compare IN with OUT references score the samples that have both.
+    compare = any(attack.compares_in for attack in attacks_of(study).values())
+    share = 1 - 2.0 ** (1 - halves.num_references) if compare else 1.0
+    members, others = (int(share * (counted & side).sum(axis=1).min()) for side in (member, ~member))
     check_certifiable(limits, Half(halves.num_victims, members, others, halves.has_target))
 
 

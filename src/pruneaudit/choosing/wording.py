@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from pruneaudit.choosing.rungs import front
+from pruneaudit.choosing.rungs import front, is_within
 from pruneaudit.evaluation.certificate import Candidate, Certificate, Judged
-from pruneaudit.evaluation.limits import ACCURACY, Limits
+from pruneaudit.evaluation.limits import ACCURACY, AUC, Limits
 from pruneaudit.evaluation.search_path import Rung, SearchPath
-from pruneaudit.evaluation.shortlist import HOPELESS
 from pruneaudit.metrics import metric_of
 from pruneaudit.report.words import counted
 
@@ -46,14 +45,17 @@ def _on_front(candidate: Candidate, limits: Limits) -> str:
     parts = [] if candidate.bytes is None else [f"{candidate.bytes:,.0f} bytes"]
     if limits.minimize == "macs" and candidate.macs is not None:
         parts = [f"{candidate.macs:,.0f} multiply-accumulates"]
-    for figure in dict.fromkeys(test.figure for test in candidate.tests):
-        tests = [test for test in candidate.tests if test.figure == figure and test.value is not None]
-        if figure == ACCURACY and tests:
+    known = [test for test in candidate.tests if test.value is not None]
+    lacking = any(test.value is None for test in candidate.tests)  # the AUC takes its place
+    shown = {*limits.leakage, limits.ranked_by, *((AUC,) if lacking else ())}
+    for figure in dict.fromkeys(test.figure for test in known):
+        tests = [test for test in known if test.figure == figure]
+        if figure == ACCURACY:
             parts.append(f"accuracy {100 * (tests[0].value or 0):.1f}%")
-        elif tests and figure in (*limits.leakage, limits.ranked_by):
+        elif figure in shown:
             quantity = metric_of(figure).among([figure])[0]
             parts.append(f"{quantity.title} {quantity.value(max(test.value or 0.0 for test in tests))}")
-    mark = "" if candidate.p_value <= HOPELESS else " (outside a limit)"
+    mark = "" if is_within(candidate) else " (outside a limit)"
     return f"{candidate.name}: {', '.join(parts)}{mark}"
 
 
