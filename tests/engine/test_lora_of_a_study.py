@@ -12,6 +12,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import ADAPTER_CONFIG_FILE, ADAPTER_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
+from pruneaudit.study.baselines import baselines
 from pruneaudit.training.checkpoint import load_tensors
 from run_bytes import reproducible_bytes
 
@@ -128,6 +129,24 @@ def test_releases_from_new_weights_inherit_it_and_others_do_not(make_thin):
     plan, _ = plan_study(make_thin(releases=[anew, full, further]))
     trained = {name: plan.models(name)[0].spec["finetune"].get("lora") for name in ("anew", "full", "further")}
     assert trained == {"anew": {"r": 2, "alpha": 16, "dropout": 0, "target": []}, "full": None, "further": None}
+
+
+def test_baselines_train_the_same_weights_as_what_they_are_compared_with(make_thin):
+    smaller = {"name": "vit", "options": {"width": 8, "heads": 2}}
+    students = [
+        {"name": "student", "compress": "distil:data=members", "model": smaller, "finetune": {"epochs": 1}},
+        {"name": "alone", "parent": "init", "model": smaller},
+        {"name": "itself", "compress": "distil:data=members", "finetune": {"epochs": 1}},
+        {"name": "snip", "compress": "snip:sparsity=0.5", "finetune": {"epochs": 2, "lora": False}},
+    ]
+    study = make_thin(releases=students)
+    plan, _ = plan_study(study)
+    found = baselines(study)
+    for release in study.releases:
+        trained = plan.models(release.name)[0].spec["finetune"]
+        assert "lora" not in trained
+        if release.name in found:
+            assert plan.models(found[release.name].name)[0].spec["finetune"] == trained
 
 
 def test_dp_sgd_sees_the_gradients_of_single_samples(make_thin, tmp_path):

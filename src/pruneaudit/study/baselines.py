@@ -93,12 +93,15 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
     gap = "" if between else _own_trainings(release)
     values = {"parent": INIT if from_new_weights else release.parent, "model": release.model}
     before: list[Release] = []
-    for finetune in between:
-        step = Release.model_validate({**values, "finetune": finetune})
+    for settings in between:
+        step = Release.model_validate({**values, "finetune": settings})
         name, missing = _placed(study, step, known, taken, before)
         before += [missing] if missing else []
         values["parent"] = name
-    plain = Release.model_validate({**values, "finetune": release.finetune, "defense": release.defense})
+    finetune = release.finetune
+    if finetune and from_new_weights and finetune.lora is None:  # a compressed network trains all of its weights
+        finetune = finetune.model_copy(update={"lora": False if study.training.lora else None})
+    plain = Release.model_validate({**values, "finetune": finetune, "defense": release.defense})
     try:
         check_release(study, plain)
         name, missing = _placed(study, plain, known, taken, before)

@@ -139,6 +139,8 @@ def training_of(study: Study, release: Release) -> Training | None:
     training = study.training_of(release) if release.finetune else None
     if training is None and origin_of(release) == "init":
         training = study.training.of_release
+        if network_of(study, release) != study.model:  # its weights are new: it has nothing to adapt
+            training = training.model_copy(update={"lora": None})
     is_taught = release.finetune is not None and release.has_teacher  # the loop trains it, with these settings
     if study.training.function and origin_of(release) == "init" and not is_taught:
         _check_whole_training(release, study.training.function)

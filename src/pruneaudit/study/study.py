@@ -248,7 +248,8 @@ class Study(Options):
         """Returns the fine-tuning of a release; settings that it omits come from `training`."""
         assert release.finetune is not None
         where = f"finetune of release '{release.name}'"
-        return release.finetune.over(self.training, where, from_new_weights=release.parent == INIT)
+        starts_alike = release.parent == INIT and release.model in (None, self.model)
+        return release.finetune.over(self.training, where, starts_alike)
 
     def _trainings(self) -> list[Training]:
         """Returns the training of the dense networks, and each fine-tuning."""

@@ -58,8 +58,8 @@ class Training(Options):
     """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02), for
     `iterative:rewind=early`, which otherwise trains them again (arXiv 1903.01611)."""
     lora: Lora | None = None
-    """Train only thin matrices beside some layers, and the head; none: all weights. Releases that start from a parent
-    do not inherit it."""
+    """Train only thin matrices beside some layers, and the head; none: all weights. Releases that start from a parent,
+    or have another model, do not inherit it."""
     function: UserFunction | None = None
     """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
     the loop for networks trained from new weights without pruning or defence."""
@@ -148,20 +148,20 @@ class FineTuning(Options):
     select: Literal["last", "best_dev"] | None = None
     patience: int | None = Field(default=None, ge=0, le=100_000)
     lora: Lora | Literal[False] | None = None
-    """Train only thin matrices and the head; false: all weights. Default: as in `training` for new weights
-    (parent = "init"), otherwise all weights."""
+    """Train only thin matrices and the head; false: all weights. Default: as in `training` for networks that start
+    where the dense ones do (parent = "init", the same model), otherwise all weights."""
 
-    def over(self, training: Training, where: str = "finetune", from_new_weights: bool = False) -> Training:
+    def over(self, training: Training, where: str = "finetune", starts_alike: bool = False) -> Training:
         """Returns `training`, overridden by the settings given here.
 
         Args:
             training: the training of the dense networks.
             where: names it in messages.
-            from_new_weights: whether it starts where the dense networks do, and so trains the same weights.
+            starts_alike: whether it starts where the dense networks do, and so trains the same weights.
         """
         # Fine-tuning always uses the loop, which reapplies the mask after each step.
         values = training.model_dump() | self.model_dump(exclude_none=True) | {"function": None, "keep_early": None}
-        values["lora"] = self.lora or (training.lora if from_new_weights and self.lora is None else None)
+        values["lora"] = self.lora or (training.lora if starts_alike and self.lora is None else None)
         if values["schedule"] != "step" and self.milestones is None:
             values["milestones"] = ()
         if values["select"] != "best_dev" and self.patience is None:
