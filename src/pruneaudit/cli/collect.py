@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pruneaudit.cli.arguments import keyed_values, named_path, numbers
-from pruneaudit.cli.common import DataRootOption, DeviceOption, QuietOption, StepLine, WeightsKeyOption
+from pruneaudit.cli.common import (
+    DataRootOption,
+    DeviceOption,
+    FactoryOption,
+    QuietOption,
+    StepLine,
+    WeightsKeyOption,
+)
 from pruneaudit.core.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -21,28 +28,24 @@ if TYPE_CHECKING:
 
 
 def command(
-    factory: Annotated[
-        str,
-        typer.Option(
-            "--factory",
-            metavar="MODULE:FUNCTION",
-            help="Function that builds the network; gets input_shape and num_classes if its signature names them.",
-        ),
-    ],
     weights: Annotated[
         list[str],
         typer.Option(
             "--weights",
             metavar="[NAME=]FILES",
-            help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth, ... Repeatable. With names: several"
-            " releases of the same models, such as dense=dense pruned=pruned, each after its own --weights.",
+            help="Files, a folder or a pattern in quotes: .safetensors, .pt, .pth, ..., folders of Transformers."
+            " Repeatable. With names: several releases of the same models, such as dense=dense pruned=pruned, each"
+            " after its own --weights.",
         ),
     ],
     membership: Annotated[
         str,
         typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, placebo, ..."),
     ],
-    data: Annotated[str, typer.Option("--data", help="npz:FILE, or a data source (pruneaudit list datasets).")],
+    data: Annotated[
+        str, typer.Option("--data", help="npz:FILE, text:FILE, or a data source (pruneaudit list datasets).")
+    ],
+    factory: FactoryOption = "",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +59,12 @@ def command(
     ] = None,
     weights_key: WeightsKeyOption = "",
     queries: Annotated[
-        int, typer.Option("--queries", min=1, help="Queries per image: the image itself, then random crops and flips.")
+        int,
+        typer.Option(
+            "--queries",
+            min=1,
+            help="Queries per sample: an image, then random crops and flips of it; a text, then without some tokens.",
+        ),
     ] = 1,
     canaries: Annotated[
         Path | None,
@@ -101,7 +109,7 @@ def command(
     ] = None,
     std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
     device: DeviceOption = "cpu",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of crops, flips and noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of further queries and of noise.")] = 0,
     data_root: DataRootOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file, or the files in the folder, if there are any.")
@@ -136,7 +144,7 @@ def command(
         collected = {}
         for name, files in releases.items():
             own = replace(asked, masks=masks_of[name])
-            found = collect(factory, files, membership, data, options, own, machine, canaries)
+            found = collect(factory or None, files, membership, data, options, own, machine, canaries)
             write(name, found.signals)
             collected[name] = found
     for name, found in collected.items():

@@ -64,6 +64,15 @@ WaitOption = Annotated[
     bool,
     typer.Option("--wait", help="If another run uses the folder, wait for it to end.", rich_help_panel=MACHINE),
 ]
+FactoryOption = Annotated[
+    str,
+    typer.Option(
+        "--factory",
+        metavar="MODULE:FUNCTION",
+        help="Function that builds the network; gets input_shape and num_classes if its signature names them. Or a"
+        " packaged network. Default: what a folder of Transformers says.",
+    ),
+]
 WeightsKeyOption = Annotated[
     str,
     typer.Option(

@@ -11,21 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from pruneaudit.cli.arguments import keyed_values, lengths, numbers
-from pruneaudit.cli.common import DataRootOption, DeviceOption, WeightsKeyOption
+from pruneaudit.cli.common import DataRootOption, DeviceOption, FactoryOption, WeightsKeyOption
 from pruneaudit.core.errors import UserError, printable
 from pruneaudit.core.settings_file import scalar
 
 
 def command(
-    factory: Annotated[
-        str,
-        typer.Option(
-            "--factory",
-            metavar="MODULE:FUNCTION",
-            help="Function that builds the network; gets input_shape and num_classes if its signature names them.",
-        ),
+    weights: Annotated[
+        Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...; or a folder of Transformers.")
     ],
-    weights: Annotated[Path, typer.Option("--weights", help="One file: .safetensors, .pt, .pth, ...")],
     method: Annotated[
         list[str],
         typer.Option(
@@ -35,6 +29,7 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder to create.")],
+    factory: FactoryOption = "",
     sparsity: Annotated[
         float | None,
         typer.Option("--sparsity", help="Fraction of weights to remove, in (0, 1); for methods that prune."),
@@ -148,8 +143,9 @@ def command(
     check_trained(asked_for, epochs is not None)
     check_calibration(asked_for, calibration is not None, onnx is not None)
     check_student(asked_for, bool(student))
-    for name in filter(None, (factory, student)):
-        check_function_name(name)
+    for name in (factory, student):
+        if ":" in name:
+            check_function_name(name)
     check_new_folder(out, force)
     if device != "cpu":
         from pruneaudit.engine.devices import check_device
@@ -159,7 +155,7 @@ def command(
         from pruneaudit.external.onnx_compressed import NO_SHAPE, check_onnx_file
 
         check_onnx_file(onnx.expanduser(), force)
-        if not (example_shape or calibration or data or test_data):
+        if factory and not (example_shape or calibration or data or test_data):
             raise UserError(NO_SHAPE)
     from pruneaudit.core.files import SUMMARY_FILE
     from pruneaudit.core.machine import Here
@@ -181,10 +177,10 @@ def command(
     )
     arguments = keyed_values("--factory-option", factory_option or [])
     options = NetworkOptions(arguments, weights_key, numbers("--mean", mean), numbers("--std", std))
-    made = prune_checkpoint(factory, weights, asked, data, test_data, options, Here(device, data_root))
+    made = prune_checkpoint(factory or None, weights, asked, data, test_data, options, Here(device, data_root))
     for note in made.notes:
         print(printable(f"warning: {note}"), file=sys.stderr)
-    folder = made.pruned.save(out, force)
+    folder = made.save(out, force)
     _print(read_summary(folder / SUMMARY_FILE), "test accuracy" if test_data else "accuracy on --data")
     for how in made.fed_as:
         print(printable(f"samples are fed as {how}"))

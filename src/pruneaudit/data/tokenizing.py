@@ -89,6 +89,10 @@ class TextTokenizer:
             lengths[row] = len(ids)
         return x, lengths
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Returns a text of some ids, without special tokens."""
+        return str(self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True))
+
     def _encoded(self, texts: Sequence[str], max_length: int | None) -> Iterator[list[int]]:
         tokenizer = self._tokenizer
         if max_length is None:

@@ -36,6 +36,7 @@ from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
 from pruneaudit.external.sources import device_samples, fed_as, first_of, whole_source
+from pruneaudit.external.transformers_folders import architecture_of, check_tokenizer, folder_of, with_labels_of
 from pruneaudit.external.weight_files import find_weights
 from pruneaudit.models.factory import check_function_name
 from pruneaudit.signals.derived import answer_digest
@@ -59,7 +60,7 @@ class Collected:
 
 
 def collect_signals(
-    factory: str | Callable[..., Any],
+    factory: str | Callable[..., Any] | None,
     weights: str | Path | Sequence[str | Path],
     membership: Given,
     data: str | RawData,
@@ -74,8 +75,9 @@ def collect_signals(
     `warnings.warn` reports what would make an audit weaker than it looks.
 
     Args:
-        factory: builds the network: `package.module:function`, or the function; it gets `input_shape`, (C, H, W) or
-            (F,), and `num_classes` if its signature names them.
+        factory: builds the network: `package.module:function`, or the function; it gets `input_shape`, (C, H, W), (F,)
+            or (T,), and `num_classes` if its signature names them. Or the name of a packaged network; or None for
+            folders of Transformers, which say what they hold.
         weights: files, folders or patterns; `.safetensors`, or state dicts written by `torch.save`.
         membership: which samples each model was trained on: an `.npz`, its arrays by key, or the (M, N) bool matrix;
             see `external.membership`.
@@ -104,7 +106,7 @@ def collect_signals(
 
 
 def collect(
-    factory: str | Callable[..., Any],
+    factory: str | Callable[..., Any] | None,
     weights: str | Path | Sequence[str | Path],
     membership: Given,
     data: str | RawData,
@@ -114,10 +116,13 @@ def collect(
     canaries: str | Path | None = None,
 ) -> Collected:
     """Like `collect_signals`, which describes the arguments, but returns the notes with the signals."""
-    if isinstance(factory, str):
+    if isinstance(factory, str) and ":" in factory:
         check_function_name(factory)
     files, notes = find_weights(weights), dict[str, None]()  # each note once, in order
-    audit_data = whole_source(data, options, runtime.data_folder)
+    if factory is None:
+        architecture_of(files)
+    folder = folder_of(files[0])
+    audit_data = whole_source(data, options, runtime.data_folder, folder)
     notes |= dict.fromkeys(audit_data.notes)
     if queries.count > 1 and audit_data.kind == "table":
         raise UserError(
@@ -127,6 +132,9 @@ def collect(
     given = membership_of(membership, files, len(audit_data.y))
     if canaries is not None:
         given, audit_data = with_canaries(given, audit_data, Path(canaries))
+    for place in dict.fromkeys(filter(None, map(folder_of, files))):
+        check_tokenizer(audit_data, place)
+        audit_data = with_labels_of(audit_data, place, notes.setdefault)
     frame = _frame(given, audit_data)
     _check_has_out_models(frame, files)
     frame = _frame(with_copies_settled(given, first_of(audit_data), notes.setdefault), audit_data)
@@ -136,11 +144,12 @@ def collect(
 
     from pruneaudit.external.filling import filled
     from pruneaudit.external.kept import NO_STRUCTURE, Structures, find_masks
-    from pruneaudit.external.networks import ask, maker_of
+    from pruneaudit.external.makers import maker_of
+    from pruneaudit.external.networks import ask
     from pruneaudit.external.public_start import PublicStart, start_file
 
     shape, names = audit_data.input_shape, [str(name) for name in frame.model_names]
-    make = maker_of(factory, options.factory_options, shape, audit_data.num_classes)
+    make = maker_of(factory, options.factory_options, shape, audit_data.num_classes, files)
     structures = Structures(make, find_masks(queries.masks, len(files))) if queries.structure else None
     samples, start = device_samples(audit_data, runtime.device), None
     if queries.start:

@@ -7,11 +7,13 @@
 | mask.safetensors | which weights are kept, if some were removed |
 | structure.json | what was removed from the architecture, if it is smaller |
 | history.csv | the fine-tuning, one row per epoch, if our loop trained |
+| config.json, tokenizer.json, ... | of a network of Transformers: copies of its folder's files, by the command line |
 | summary.json | method, sparsity, sizes, layers, accuracy; SHA-256 of the other files; written last |
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,12 +113,13 @@ class CompressedModel:
 
         return optimizer.register_step_post_hook(after_step)
 
-    def save(self, folder: str | Path, force: bool = False) -> Path:
+    def save(self, folder: str | Path, force: bool = False, beside: Sequence[Path] = ()) -> Path:
         """Writes the folder, completely or not at all, without pickle.
 
         Args:
             folder: a new or empty one.
             force: replace the files of an earlier `save`; other files stay.
+            beside: further files to copy into it, such as a configuration and a tokenizer; none has a name of `FILES`.
 
         Returns:
             The folder.
@@ -126,7 +129,9 @@ class CompressedModel:
             StorageError: the disk is full.
         """
         folder = check_new_folder(Path(folder), force)
-        with new_folder(folder, FILES) as staging:
+        with new_folder(folder, (*(path.name for path in beside), *FILES)) as staging:
+            for path in beside:
+                shutil.copyfile(path, staging / path.name)
             save_tensors(_state(self.model), staging / WEIGHTS_FILE)
             save_state(self.state, staging)
             if self.history:

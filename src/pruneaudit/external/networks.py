@@ -1,24 +1,21 @@
-"""Users' networks: builds them, loads weights, and collects predictions."""
+"""Asks users' networks: recognises the form of their answers, and collects predictions."""
 
 # N samples, C classes, B batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pruneaudit.core.errors import UserError, in_one_line
+from pruneaudit.core.errors import UserError
 from pruneaudit.data.inputs import answered, described, num_in
-from pruneaudit.data.kinds import TokenShape
 from pruneaudit.external.asked import Queries
+from pruneaudit.external.makers import called
 from pruneaudit.external.texts import check_takes_texts
-from pruneaudit.models._arguments import take_what_it_names
 from pruneaudit.models._outputs import check_answer, check_steady, logits_in, two_classes
-from pruneaudit.models.factory import call_of, user_function
 from pruneaudit.signals.collect import collect, outputs
 from pruneaudit.signals.derived import correct
 from pruneaudit.signals.probabilities import logit
@@ -31,8 +28,6 @@ TRIED = 4
 """Samples to try a network on before it predicts all."""
 RECOGNISED_ON = 512
 """Samples to distinguish logits and probabilities by."""
-
-Maker = Callable[[], nn.Module]
 
 
 class Plain(nn.Module):
@@ -79,39 +74,6 @@ class Logarithms(nn.Module):
         return p.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def maker_of(
-    factory: str | Callable[..., Any],
-    options: Mapping[str, Any],
-    input_shape: tuple[int, ...] | None,
-    num_classes: int | None,
-) -> Maker:
-    """Returns a function that builds a new network with the user's factory.
-
-    The factory gets the options, and `input_shape` and `num_classes` if they are known and it accepts them.
-
-    Raises:
-        UserError: the factory cannot be imported, or does not accept these arguments.
-    """
-    name = factory if isinstance(factory, str) else getattr(factory, "__name__", type(factory).__name__)
-    function = _imported(factory) if isinstance(factory, str) else factory
-    known: dict[str, Any] = {"input_shape": input_shape and tuple(input_shape), "num_classes": num_classes}
-    if isinstance(input_shape, TokenShape):
-        known |= {"vocabulary_size": input_shape.vocabulary.size, "padding_id": input_shape.vocabulary.padding}
-    offered = {key: value for key, value in known.items() if value is not None}
-    call = call_of(function, offered, options, f"factory {name}", "with --factory-option {}=VALUE")
-
-    def make() -> nn.Module:
-        with torch.random.fork_rng(devices=[]), working_folder_searched():  # the weights that it draws are replaced
-            network = _called(call, f"factory {name}")
-        if not isinstance(network, nn.Module):
-            raise UserError(f"factory {name}: returned {type(network).__name__}, expected a torch.nn.Module")
-        if isinstance(input_shape, TokenShape):
-            take_what_it_names(network)
-        return network
-
-    return make
-
-
 @working_folder_searched()
 def ask(
     network: nn.Module,
@@ -140,14 +102,14 @@ def ask(
     _try(plain, samples, name, num_classes, may_be_more)
     form, asked = _form(plain, samples, name)
     if form == "logits":
-        answers: dict[str, np.ndarray] = _called(lambda: collect(asked, samples, queries.count, queries.seed), name)
+        answers: dict[str, np.ndarray] = called(lambda: collect(asked, samples, queries.count, queries.seed), name)
         _check_finite(answers["logits"], name)
     else:
-        answers = _called(lambda: _probabilities(asked, samples, queries.count, queries.seed), name)
+        answers = called(lambda: _probabilities(asked, samples, queries.count, queries.seed), name)
         _check_finite(answers["probabilities"], name)
     if queries.sensitivity:
         before_softmax = asked if form == "logits" else Logarithms(asked)
-        answers["sensitivity"] = _called(lambda: sensitivity(before_softmax, samples, queries.seed, name), name)
+        answers["sensitivity"] = called(lambda: sensitivity(before_softmax, samples, queries.seed, name), name)
     return answers
 
 
@@ -202,22 +164,6 @@ def _probabilities(network: nn.Module, samples: Samples, num_queries: int, seed:
     }
 
 
-def _imported(function_name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = _called(lambda: user_function(function_name), f"factory {function_name}")
-    return found
-
-
-def _called(action: Callable[[], Any], what: str) -> Any:
-    """Returns the action's result; any error of the user's code becomes one line."""
-    try:
-        return action()
-    except UserError:
-        raise
-    except Exception as error:
-        reason = in_one_line(error)
-        raise UserError(f"{what}: failed ({reason}); expected code that works in this environment") from error
-
-
 def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_be_more: bool) -> None:
     """Predicts a few samples twice, to check the number of classes and that answers do not change."""
     check_takes_texts(network, samples, name)
@@ -225,7 +171,7 @@ def _try(network: nn.Module, samples: Samples, name: str, num_classes: int, may_
 
     def ask() -> Any:
         with torch.inference_mode():
-            return _called(lambda: answered(network, x), f"{name}: {described(x)}")
+            return called(lambda: answered(network, x), f"{name}: {described(x)}")
 
     check_answer(ask(), num_in(x), num_classes, name, may_be_more)
     check_steady(ask, name)

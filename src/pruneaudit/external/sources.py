@@ -16,24 +16,29 @@ from pruneaudit.data import SOURCES
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.source import RawSamples
 from pruneaudit.external.asked import NetworkOptions
+from pruneaudit.external.transformers_folders import with_tokenizer_of
 from pruneaudit.study import Source
 
 if TYPE_CHECKING:
     from pruneaudit.training.samples import Samples
 
 
-def whole_source(data: str | RawSamples, options: NetworkOptions, data_root: Path | None) -> AuditData:
+def whole_source(
+    data: str | RawSamples, options: NetworkOptions, data_root: Path | None, folder: Path | None = None
+) -> AuditData:
     """All samples of a source in its order, with the requested normalisation.
 
     Args:
         data: a source such as "cifar10" or "npz:FILE", or `RawSamples`.
         options: the user's `mean` and `std`.
         data_root: folder of data sets.
+        folder: the network's folder of Transformers, with the tokenizer of texts for which the user named none.
 
     Raises:
         UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
     """
     name, read = read_source(data, data_root)
+    read = with_tokenizer_of(read, folder)
     rows = np.arange(len(read.y))
     none = np.zeros(len(rows), dtype=bool)
     raw = read.taken(rows, none)

@@ -14,7 +14,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.core.files import ADAPTER_CONFIG_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE
+from pruneaudit.models._hf_folder import INDEX_FILE, check_weights, is_of_transformers, network_in
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".pth.tar", ".pt.tar", ".ckpt", ".th", ".torch")
 SHARED_SUFFIXES = (".bin", ".pkl", ".tar")
@@ -69,10 +70,13 @@ def _files(place: Path) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     """The files of weights in a folder; if there are none, the one in each folder within it."""
     inside = list(folder.iterdir())
+    if own := _of_transformers(folder):
+        return [own]
     if files := _weights_among(inside):
         return files
     for within in (path for path in _visible(inside) if path.is_dir()):
-        found = _weights_among(within.iterdir())
+        own = _of_transformers(within)
+        found = [own] if own else _weights_among(within.iterdir())
         if len(found) > 1:
             raise UserError(
                 f"weights: {within}: has {len(found)} files of weights ({found[0].name}, {found[1].name}, ...),"
@@ -81,6 +85,18 @@ def _in_folder(folder: Path) -> list[Path]:
             )
         files += found
     return files
+
+
+def _of_transformers(folder: Path) -> Path | None:
+    """The weights in a folder that Transformers wrote; None in another folder, or where they are a pickle.
+
+    Raises:
+        UserError: they are divided into several files, or the folder holds an adapter alone.
+    """
+    if (folder / INDEX_FILE).is_file() or (folder / ADAPTER_CONFIG_FILE).is_file():
+        network_in(str(folder))
+        return check_weights(str(folder))
+    return folder / WEIGHTS_FILE if is_of_transformers(folder) and (folder / WEIGHTS_FILE).is_file() else None
 
 
 def _visible(paths: Iterable[Path]) -> list[Path]:
@@ -136,8 +152,8 @@ def model_names(files: Sequence[Path]) -> list[str]:
 
 
 def _own_name(file: Path) -> str:
-    """The stem of a file, or the folder that this program created for one model."""
-    if file.name == WEIGHTS_FILE and file.with_name(SUMMARY_FILE).is_file():
+    """The stem of a file, or the folder that this program or Transformers created for one model."""
+    if file.name == WEIGHTS_FILE and (file.with_name(SUMMARY_FILE).is_file() or is_of_transformers(file.parent)):
         return Path(os.path.abspath(file.parent)).name  # noqa: PTH100
     return _without_suffix(file).name
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from pruneaudit.core.errors import UserError, in_one_line
 from pruneaudit.core.registry import nearest
-from pruneaudit.data.kinds import TokenShape
+from pruneaudit.data.kinds import TokenShape, Vocabulary
 from pruneaudit.models._hf_folder import check_plain
 
+_MOST_TOKENS = 128
 _POSITIONS, _PADDING = "max_position_embeddings", "pad_token_id"
 POSITIONS_AFTER_PADDING = frozenset(
     {
@@ -136,3 +137,32 @@ def _check_text(kind: str, config: Any, input_shape: TokenShape) -> None:
             f"model 'hf': its network has {usable:,} positions ({_POSITIONS}), the texts have {length:,}; cut the texts"
             f" to {usable:,} tokens in data.source, or raise {_POSITIONS}"
         )
+
+
+def largest_sample(given: Mapping[str, Any]) -> tuple[int, ...]:
+    """Returns the shape of the largest sample that a network takes: (C, H, W), or that of a text of at most 128 tokens.
+
+    Args:
+        given: a whole configuration; `model_type` is among it.
+
+    Raises:
+        UserError: the architecture classifies neither, or the configuration does not say how large its samples are.
+    """
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+
+    kind = given["model_type"]
+    try:
+        config = AutoConfig.for_model(kind, **{key: value for key, value in given.items() if key != "model_type"})
+    except Exception as error:  # each architecture checks its values in a way of its own
+        raise UserError(f"model 'hf': config of '{kind}': {in_one_line(error)}") from error
+    if kind in MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+        size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", None)
+        if not size or not channels:
+            raise UserError(f"model 'hf': the configuration of '{kind}' has no image_size; give samples: --data")
+        sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
+        return channels, *sides
+    padding = getattr(config, "pad_token_id", None) or 0
+    before = padding + 1 if kind in POSITIONS_AFTER_PADDING else 0
+    positions = getattr(config, _POSITIONS, None) or _MOST_TOKENS
+    return TokenShape(min(_MOST_TOKENS, positions - before), Vocabulary(config.vocab_size, padding, padding))

@@ -46,6 +46,15 @@ def check_weights(folder: str) -> Path:
     return place / WEIGHTS_FILE
 
 
+def is_of_transformers(folder: Path) -> bool:
+    """Whether a folder's config.json names an architecture, as Transformers writes it; a run's own files do not."""
+    try:
+        config = read_json(folder / CONFIG_FILE)
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and isinstance(config.get("model_type"), str)
+
+
 def network_in(folder: str) -> str:
     """Returns the architecture of a folder's network, as canonical JSON text without notes.
 

@@ -55,7 +55,7 @@ class Hf(Model[HfOptions]):
         """
         if self.starts_from_folder(options):
             return self.from_folder(options, input_shape, num_classes)[0]
-        _require_transformers()
+        require_transformers()
         from pruneaudit.models._hf import from_config
 
         if options.folder:
@@ -66,7 +66,7 @@ class Hf(Model[HfOptions]):
         self, options: HfOptions, input_shape: tuple[int, ...], num_classes: int
     ) -> tuple[torch.nn.Module, frozenset[str]]:
         """The network with the folder's weights, in training mode, and the names of the tensors of a new head."""
-        _require_transformers()
+        require_transformers()
         from pruneaudit.models._hf import from_folder
 
         settled = self.without_folder(options, network_in(options.folder))
@@ -74,7 +74,12 @@ class Hf(Model[HfOptions]):
         return from_folder(options, settled, input_shape, num_classes)
 
 
-def _require_transformers() -> None:
+def require_transformers() -> None:
+    """Checks that Transformers is installed.
+
+    Raises:
+        UserError: it is not.
+    """
     if find_spec("transformers") is None:
         raise UserError("model 'hf' needs transformers, which is not installed; pip install 'pruneaudit[hf]'")
 
