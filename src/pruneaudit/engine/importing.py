@@ -27,6 +27,7 @@ from pruneaudit.engine.task_context import TaskContext, new_model, stored_model,
 from pruneaudit.engine.task_spec import TaskSpec
 from pruneaudit.external.filling import filled
 from pruneaudit.external.plausible import tell_implausible
+from pruneaudit.external.transformers_folders import check_labels, check_tokenizer, folder_of
 from pruneaudit.external.weight_files import structure_of
 from pruneaudit.models import MODELS
 from pruneaudit.signals.collect import collect
@@ -49,8 +50,12 @@ def check_weights(weights: UsersWeights, audit_data: AuditData, note: Callable[[
         note: called with what looks wrong but may be right, such as members that are not classified better.
 
     Raises:
-        UserError: the file does not fit, or the answers are not finite.
+        UserError: the file does not fit, or the answers are not finite; or it is in a folder of Transformers with
+            another tokenizer than that of the data, or other classes.
     """
+    if (folder := folder_of(one_file(weights.file))) is not None:
+        check_tokenizer(audit_data, folder)
+        check_labels(audit_data.classes, folder)
 
     def named(text: str) -> None:
         note(f"{weights.file}: {text}")

@@ -210,7 +210,7 @@ def check_calibration(method: Method, has_samples: bool, has_other_use: bool = F
         labels = " with labels, (x, y)" if method.needs_labels else ""
         raise UserError(
             f"calibration: method '{step.name}' looks at {wanted or 'all'} samples{labels}, and there are none; give"
-            f" calibration={'(x, y)' if labels else 'x'}, on the command line --calibration FILE.npz"
+            f" calibration={'(x, y)' if labels else 'x'}, on the command line --calibration FILE.npz or a source"
         )
     if has_samples and not method.looking and not has_other_use:
         raise UserError(f"calibration: method '{method.name}' looks at no samples; leave them out")

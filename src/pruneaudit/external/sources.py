@@ -102,7 +102,7 @@ def fed_as(audit_data: AuditData, options: NetworkOptions) -> str:
         options: the user's options.
     """
     if audit_data.kind == "tokens":
-        return f"token ids of {audit_data.name}, with a mask from their lengths"
+        return f"token ids of {audit_data.name}, {audit_data.x.shape[1]} of each text, with a mask from their lengths"
     if audit_data.mean is None or audit_data.std is None:
         return f"floats of {audit_data.name}, unchanged"
     mean, std = (", ".join(f"{value:.6g}" for value in part) for part in (audit_data.mean, audit_data.std))
