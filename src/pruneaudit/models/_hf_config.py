@@ -162,7 +162,7 @@ def largest_sample(given: Mapping[str, Any]) -> tuple[int, ...]:
             raise UserError(f"model 'hf': the configuration of '{kind}' has no image_size; give samples: --data")
         sides = tuple(size) if isinstance(size, list | tuple) else (size, size)
         return channels, *sides
-    padding = getattr(config, "pad_token_id", None) or 0
+    padding = getattr(config, _PADDING, None) or 0
     before = padding + 1 if kind in POSITIONS_AFTER_PADDING else 0
     positions = getattr(config, _POSITIONS, None) or _MOST_TOKENS
     return TokenShape(min(_MOST_TOKENS, positions - before), Vocabulary(config.vocab_size, padding, padding))
