@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.schedules import Ramp
 from pruneaudit.core.errors import UserError
-from pruneaudit.engine.plan import attacks_of, check_plugins
+from pruneaudit.engine.attack_needs import attacks_of
+from pruneaudit.engine.plan import check_plugins
 from pruneaudit.models import build_model
 from pruneaudit.published.pruning_mia import (
     RECIPES,

@@ -15,8 +15,9 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, seal_again
 from pruneaudit.core.options import validated
 from pruneaudit.engine.assemble import audit_study, study_settings
+from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.learning import Players, learn
-from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.scheduler import missing_tasks
 from pruneaudit.engine.shaping_check import shaping_checks
 from pruneaudit.evaluation.outputs import parsed_outputs

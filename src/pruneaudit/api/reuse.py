@@ -20,7 +20,8 @@ from pruneaudit.core.files import file_sha256, read_json, write_atomically
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.assemble import study_settings
-from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.attack_needs import attacks_of
+from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.scheduler import tasks_to_do
 from pruneaudit.engine.store import Artifact
 from pruneaudit.evaluation.outcome import SCORES_FILE, StoredAudit, read_scores

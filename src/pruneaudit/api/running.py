@@ -17,10 +17,11 @@ from pruneaudit.core.files import STUDY_FILE, writing
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import audit_study, study_settings
+from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.learned_scores import Learned
 from pruneaudit.engine.learning import Players, learn
-from pruneaudit.engine.plan import Plan, attacks_of
+from pruneaudit.engine.plan import Plan
 from pruneaudit.engine.preflight import preflight
 from pruneaudit.engine.scheduler import TasksFailedError, Work, carry_out, forget_finished
 from pruneaudit.engine.shaping_check import shaping_checks

@@ -25,9 +25,10 @@ from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import signals_reader
+from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.executors import Executor
 from pruneaudit.engine.learning import Players, learn
-from pruneaudit.engine.plan import Plan, attacks_of, make_plan
+from pruneaudit.engine.plan import Plan, make_plan
 from pruneaudit.engine.progress import Progress
 from pruneaudit.engine.scheduler import TasksFailedError, Work, carry_out
 from pruneaudit.engine.sources import add_sources

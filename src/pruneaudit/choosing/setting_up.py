@@ -13,7 +13,8 @@ from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.options import validated
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import draw_membership
-from pruneaudit.engine.plan import attacks_of, check_plugins
+from pruneaudit.engine.attack_needs import attacks_of
+from pruneaudit.engine.plan import check_plugins
 from pruneaudit.evaluation.how_many import Half, check_certifiable
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.study import DENSE, Plugin, Release, Study

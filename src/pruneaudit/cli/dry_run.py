@@ -109,7 +109,7 @@ def _kind(task: Task) -> str:
 
 def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: Probe, workers: int) -> None:
     """Prints how many learned attacks there are, in how many attack settings, and how long they will take."""
-    from pruneaudit.engine.plan import attacks_of
+    from pruneaudit.engine.attack_needs import attacks_of
 
     learning = [label for label, attack in attacks_of(plan.study).items() if attack.trains]
     if not learning:

@@ -20,10 +20,11 @@ from pruneaudit.data.features import input_features
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
 from pruneaudit.data.token_counts import numbers_of
+from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.dp_sgd_bounds import dp_sgd_bounds
 from pruneaudit.engine.family_audit import audit_families, canary_bounds, families_there, with_private_families
 from pruneaudit.engine.family_epsilon import FAMILY_EPSILON, family_epsilons
-from pruneaudit.engine.plan import Action, Plan, Task, attacks_of
+from pruneaudit.engine.plan import Action, Plan, Task
 from pruneaudit.engine.store import Store
 from pruneaudit.evaluation import Audit, bank_settings
 from pruneaudit.evaluation.attack_setting import AttackSetting

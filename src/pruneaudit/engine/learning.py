@@ -15,9 +15,10 @@ from pruneaudit.attacks.groups import expand
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.engine.assemble import answer_tasks
+from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.executors import Executor
 from pruneaudit.engine.learned_scores import ATTACK, SCORES_FILE, Learned
-from pruneaudit.engine.plan import Plan, Task, attacks_of
+from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.progress import Progress
 from pruneaudit.engine.scheduler import TasksFailedError, carry_out
 from pruneaudit.engine.store import Artifact, Store

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
-from pruneaudit.attacks import ATTACKS
-from pruneaudit.attacks.attack import Attack
-from pruneaudit.attacks.groups import expand, skips
+from pruneaudit.attacks.groups import skips
 from pruneaudit.compression import COMPRESSORS
 from pruneaudit.compression.chain import Step, check_order
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import SUMMARY_FILE
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.data import SOURCES
-from pruneaudit.data.audit_data import SAVED_FILES, AuditData, holdout_halves
+from pruneaudit.data.audit_data import SAVED_FILES, AuditData
 from pruneaudit.data.kinds import OF_TOKENS
+from pruneaudit.engine.attack_needs import check_attacks, check_halves, queried_for
 from pruneaudit.engine.identities import base_config, dense_config, release_config
 from pruneaudit.engine.model_artifacts import model_artifacts
 from pruneaudit.engine.queries import Asked, Query, plain_query, queries_of
@@ -32,7 +30,6 @@ from pruneaudit.models import MODELS
 from pruneaudit.study import DENSE, Release, Study
 from pruneaudit.study.base import BASE
 from pruneaudit.study.baselines import added_baselines, with_baselines
-from pruneaudit.study.kept import kept_by
 from pruneaudit.study.lineage import (
     SCORING,
     check_release,
@@ -44,15 +41,12 @@ from pruneaudit.study.lineage import (
     scoring_models_of,
     with_counterparts,
 )
-from pruneaudit.study.parts import check_has_public, lacking_holdout, own_uses
-from pruneaudit.study.starts import check_starts, folder_of, has_new_heads, starts_are_own
+from pruneaudit.study.parts import check_has_public, own_uses
+from pruneaudit.study.starts import check_starts, folder_of, has_new_heads
 from pruneaudit.study.training import FUNCTION_PARAMETERS, OWN, SHARED
 from pruneaudit.study.user_function import SourceHash, check_takes
 
 SAMPLE_SCORES_SEMANTICS = 1
-
-HALVES = {"fitting": 0, "holdout": 1}
-"""Which half of the holdout an attack's need means."""
 
 Action = Literal["train", "release", "import", Asked, "sample_scores", "attack"]
 MAKING: tuple[Action, ...] = ("train", "release", "import")
@@ -168,23 +162,6 @@ class Plan:
         return (DENSE, *(release.name for release in self.study.releases))
 
 
-def attacks_of(study: Study) -> dict[str, Attack]:
-    """Makes the attacks of a study, with groups expanded, by label.
-
-    Raises:
-        UserError: a name or an option is unknown or wrong.
-    """
-    made = {}
-    try:
-        attacks = expand(study.audit.attacks)
-    except UserError as error:
-        raise UserError(f"audit.attacks: {error}") from None
-    for attack in attacks:
-        options = plugin_options(ATTACKS, attack, "audit.attacks")
-        made[attack.label] = ATTACKS.get(attack.name)(options)
-    return made
-
-
 def check_plugins(study: Study, with_attacks: bool = True) -> None:
     """Checks the plug-ins of a study and their options, without data, torch or user functions.
 
@@ -203,7 +180,7 @@ def check_plugins(study: Study, with_attacks: bool = True) -> None:
         check_release(study, release)
         check_has_public(study, release)
     if with_attacks and not skips(study.audit.attacks):
-        _check_attacks(study)
+        check_attacks(study)
 
 
 def _check_order(study: Study, release: Release) -> None:
@@ -227,64 +204,6 @@ def check_functions(study: Study) -> None:
     """
     if study.training.function:
         check_takes(study.training.function, FUNCTION_PARAMETERS, "training.function")
-
-
-def _check_attacks(study: Study) -> None:
-    """Refuses attacks whose needs the study cannot meet, before anything is trained."""
-    for label, attack in attacks_of(study).items():
-        lacking = ""
-        if attack.compares_in and study.membership.protocol == "disjoint":
-            lacking = (
-                "references that were trained on the victims' samples, but protocol 'disjoint' has none;"
-                " use mode=offline if the attack has it"
-            )
-        elif HALVES.keys() & attack.needs:
-            lacking = lacking_holdout(study)
-        elif "references" in attack.needs and study.membership.num_models == 1:
-            lacking = "references, but target.num_references = 0; set it to 1 or more"
-        elif "two releases" in attack.needs and not study.releases:
-            lacking = "a release in addition to dense; add one"
-        elif "structure" in attack.needs and not any(
-            release.weights or kept_by(study, release)
-            for release in study.releases  # a user's file may have zeros
-        ):
-            lacking = "a release with masks or with fewer channels; add one, such as compress = 'l1unstructured'"
-        elif "start_saliency" in attack.needs:
-            lacking = _lacking_start(study)
-        if lacking:
-            raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
-
-
-def _lacking_start(study: Study) -> str:
-    """Says what a study lacks for an attack that reads gradients at the public start; empty if nothing."""
-    if starts_are_own(study):
-        return (
-            f"public initial weights, but training.init = '{OWN}'; set it to '{SHARED}' or to the file of weights that"
-            " all models start from, or give the study a base"
-        )
-    if has_new_heads(study):
-        setting, mend = ("base.head = 'new'", "'kept'") if study.base else ("the model's new_head = true", "false")
-        return f"public initial weights, but {setting} gives each model a head of its own; set it to {mend}"
-    return ""
-
-
-def _check_halves(study: Study, audit_data: AuditData) -> None:
-    """Refuses attacks whose half of the holdout is too small, now that the samples are known."""
-    for label, attack in attacks_of(study).items():
-        for need in HALVES.keys() & attack.needs:
-            if lacking := lacking_holdout(study, partial(_num_in_half, audit_data, HALVES[need])):
-                raise UserError(f"attack '{label}' needs {lacking}, or leave it out")
-
-
-def _num_in_half(audit_data: AuditData, half: int, num_taken: int) -> int:
-    return int(holdout_halves(audit_data.untouched_holdout(num_taken), audit_data.ids)[half].sum())
-
-
-def _queried_for(study: Study, audit_data: AuditData) -> frozenset[str]:
-    """Returns what attacks need beyond plain queries, as far as the study can make it."""
-    needs = frozenset(need for attack in attacks_of(study).values() for need in attack.needs)
-    has_copies = "forgetting" in needs and not lacking_holdout(study, partial(_num_in_half, audit_data, 0))
-    return needs if has_copies else needs - {"forgetting"}
 
 
 def _check_augmentation(study: Study, audit_data: AuditData) -> None:
@@ -323,7 +242,7 @@ def make_plan(
     """
     check_plugins(study, with_attacks=is_whole)
     if not skips(study.audit.attacks):
-        _check_halves(study, audit_data)
+        check_halves(study, audit_data)
     asked, study = study, study.with_named_families()
     study = with_baselines(study) if is_whole else with_counterparts(study)
     _check_augmentation(study, audit_data)
@@ -357,7 +276,7 @@ def make_plan(
     identities = {DENSE: sha256_of(bank)}
     held = {"audit_data": root, **starts}
     tasks += [_model_task("train", DENSE, m, artifact, held, files) for m, artifact in enumerate(made[DENSE])]
-    needs = _queried_for(study, audit_data)
+    needs = queried_for(study, audit_data)
     for query in queries_of(study, None, bank, needs):
         tasks += _query_tasks(query, DENSE, made[DENSE], held)
     scoring, scores = _scoring_tasks(study, bank, held, in_bank)
