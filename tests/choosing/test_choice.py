@@ -286,6 +286,39 @@ def test_an_attack_that_no_candidate_suits_certifies_nothing(tmp_path):
     assert tests and all(test.value is None and test.suppressed for test in tests)
 
 
+def test_an_attack_that_finds_nothing_is_refused(tmp_path):
+    from pruneaudit.attacks import ATTACKS
+    from pruneaudit.attacks.attack import PredictionAttack
+
+    class Blind(PredictionAttack):
+        """The labels."""
+
+        def of_predictions(self, logits, labels):
+            return labels.astype(float)
+
+    if "blind" not in ATTACKS.names():
+        ATTACKS.register("blind", Blind)
+    try:
+        with pytest.raises(UserError, match=r"'blind' does not work \(AUC 0"):
+            made(tmp_path, a_study(choose={"space": SPACE, "attacks": ["rmia", "blind"]}))
+    finally:
+        ATTACKS._registered.pop("blind")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["search.json", "certificate.json"])
+def test_files_of_another_version_are_made_again(choice, copied, harm):
+    """They count as an earlier choice, if nobody can tell which one it was."""
+    from pruneaudit.core.files import seal_files
+
+    folder = copied / "tiny/choice"
+    (folder / harm).write_text((folder / harm).read_text().replace('"format": 1', '"format": 0'))
+    seal_files(folder, [name for name in FILES if name != "SHA256SUMS"])
+    again = made(copied)
+    assert again.path.earlier == (("unknown",) if harm == "search.json" else ())
+    assert again.certificate.judged == choice.certificate.judged
+
+
 def test_a_certificate_is_plain_json(choice):
     text = (choice.folder / "choice/certificate.json").read_text()
     assert json.loads(text)["kind"] == "pruneaudit certificate"

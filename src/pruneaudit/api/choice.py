@@ -20,6 +20,7 @@ from pruneaudit.choosing.proposals import Grid, Proposals, proposals_of
 from pruneaudit.choosing.search import Facts, search
 from pruneaudit.choosing.setting_up import (
     candidates_by_name,
+    check_attacks_work,
     check_limits,
     choose_of,
     identity_of,
@@ -29,6 +30,7 @@ from pruneaudit.choosing.setting_up import (
 from pruneaudit.choosing.wording import rung_lines
 from pruneaudit.core.files import STUDY_FILE, check_sealed, seal_again
 from pruneaudit.data.audit_data import AuditData
+from pruneaudit.data.splits import Splits
 from pruneaudit.engine.dropping import drop_weights
 from pruneaudit.engine.plan import Plan, check_functions
 from pruneaudit.engine.preflight import preflight
@@ -45,6 +47,7 @@ from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.log import LoggedProgress
 from pruneaudit.runs.names import PLANNED_BY
+from pruneaudit.runs.provenance import target_lines, with_target
 from pruneaudit.study import DENSE, Study
 from pruneaudit.study.choose import Choose
 
@@ -174,6 +177,7 @@ def _prepared(study: Study, limits: Limits, out: Path, runtime: Runtime) -> _Ask
     machine = Machine(run.store, runtime.standby(), runtime.device, runtime.progress, runtime.checkpoint_seconds)
     searched = searched_study(study, settings, halves)
     check_functions(searched)
+    check_attacks_work(searched)
     proposals_of(settings, study.seed, limits)  # checks that Optuna is there
     audit_data = audit_data_to_run(study, run.path, runtime.data_folder)
     check_limits(searched, halves, audit_data, limits)
@@ -206,23 +210,27 @@ def _watching(asked: _Asked, page: PageSettings) -> Iterator[Progress]:
         log.event("start", command=page.command, where=where)
         run.store.open_for_writing()
         before = replaced(asked.study, asked.audit_data, run.path)
-        _begin(asked)
-        for note in (*open_folder, *before, *asked.study.warnings(), *asked.notes):
+        splits = _begin(asked)
+        told = with_target({"warnings": asked.study.warnings()}, asked.first, splits, asked.audit_data)
+        for note in (*open_folder, *before, *told.get("warnings", asked.study.warnings()), *asked.notes):
             log.warn(note)
+        for line in target_lines(told):
+            log.say(line)
         yield log
         log.event("end")
 
 
-def _begin(asked: _Asked) -> None:
+def _begin(asked: _Asked) -> Splits:
     """Writes study, sources and membership; the results of a finished run of the same bank stay valid."""
     run = asked.run
     intact = [name for name, problem in check_sealed(run.path).items() if not problem and name in PLANNED_BY]
     contents = {name: (run.path / name).read_bytes() for name in intact if name != STUDY_FILE}
-    same_bank = bool(intact) and _without_choose(run.study) == _without_choose(asked.study)
-    begin(asked.first, asked.study, asked.audit_data, run.path)
+    same_bank = STUDY_FILE in intact and _without_choose(run.study) == _without_choose(asked.study)
+    splits = begin(asked.first, asked.study, asked.audit_data, run.path)
     unchanged = all((run.path / name).exists() and (run.path / name).read_bytes() == c for name, c in contents.items())
-    if same_bank and unchanged and STUDY_FILE in intact:
+    if same_bank and unchanged:
         seal_again(run.path, STUDY_FILE)
+    return splits
 
 
 def _without_choose(study: Study) -> Study:
@@ -257,12 +265,8 @@ def _searched(asked: _Asked, bench: Bench) -> SearchPath:
     before = asked.files.search()
     if before is not None and before.identity == asked.identity:
         return before
-    earlier: tuple[str, ...] = ()
-    if before is not None:
-        was_confirmed = (asked.files.path / CERTIFICATE_FILE).exists()
-        earlier = (*before.earlier, before.identity) if was_confirmed else before.earlier
-    names = tuple(dict.fromkeys(name for name in earlier if name != asked.identity))
-    facts = Facts(asked.identity, asked.study.name, len(bench.candidates), names)
+    earlier = asked.files.earlier(asked.identity)
+    facts = Facts(asked.identity, asked.study.name, len(bench.candidates), earlier)
     proposals: Proposals = proposals_of(asked.choose, asked.study.seed, asked.limits)
 
     def tell(rung: Rung, num_rungs: int) -> None:

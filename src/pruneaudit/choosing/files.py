@@ -15,6 +15,8 @@ SEARCH_FILE = "search.json"
 CERTIFICATE_FILE = "certificate.json"
 TEXT_FILE = "certificate.md"
 PAGE_FILE = "certificate.html"
+UNKNOWN = "unknown"
+"""The identity of an earlier choice whose search cannot be read."""
 
 
 class ChoiceFolder:
@@ -38,12 +40,27 @@ class ChoiceFolder:
         return {f"{CHOICE}/{name}": problem for name, problem in check_sealed(self.path).items()}
 
     def search(self) -> SearchPath | None:
-        """Returns the search, if its file is unchanged since it was sealed; None without one."""
-        return SearchPath.read(self.path / SEARCH_FILE) if self._is_intact(SEARCH_FILE) else None
+        """Returns the search, if its file is unchanged since it was sealed; None without one of this version."""
+        return self._any_search() if self._is_intact(SEARCH_FILE) else None
 
     def certificate(self) -> Certificate | None:
-        """Returns the certificate, if its file is unchanged since it was sealed; None without one."""
-        return Certificate.read(self.path / CERTIFICATE_FILE) if self._is_intact(CERTIFICATE_FILE) else None
+        """Returns the certificate, if its file is unchanged since it was sealed; None without one of this version."""
+        try:
+            return Certificate.read(self.path / CERTIFICATE_FILE) if self._is_intact(CERTIFICATE_FILE) else None
+        except UserError:
+            return None
+
+    def earlier(self, identity: str) -> tuple[str, ...]:
+        """Returns the identities of other choices that were confirmed in this folder.
+
+        Args:
+            identity: the identity of the present one.
+        """
+        before, was_confirmed = self._any_search(), (self.path / CERTIFICATE_FILE).exists()
+        if before is None:
+            return (UNKNOWN,) if was_confirmed else ()
+        names = (*before.earlier, before.identity) if was_confirmed else before.earlier
+        return tuple(dict.fromkeys(name for name in names if name != identity))
 
     def checked_certificate(self) -> Certificate:
         """Returns the certificate.
@@ -75,6 +92,13 @@ class ChoiceFolder:
             write_atomically(self.path / TEXT_FILE, text)
             write_atomically(self.path / PAGE_FILE, page)
             seal_files(self.path, [SEARCH_FILE, CERTIFICATE_FILE, TEXT_FILE, PAGE_FILE])
+
+    def _any_search(self) -> SearchPath | None:
+        """Returns the search, sealed or not; None if there is none that can be read."""
+        try:
+            return SearchPath.read(self.path / SEARCH_FILE)
+        except UserError:
+            return None
 
     def _is_intact(self, name: str) -> bool:
         problems = check_sealed(self.path, [name])

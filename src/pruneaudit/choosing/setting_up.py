@@ -17,6 +17,7 @@ from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.plan import check_plugins
 from pruneaudit.evaluation.how_many import Half, check_certifiable
 from pruneaudit.evaluation.limits import Limits
+from pruneaudit.evaluation.sanity_check import BLIND, REVERSED, play
 from pruneaudit.study import DENSE, Plugin, Release, Study
 from pruneaudit.study.choose import Choose
 from pruneaudit.study.recipes import load_recipe_or_file
@@ -77,6 +78,27 @@ def _usual_attacks(study: Study, halves: Halves) -> tuple[Plugin, ...]:
     primary = attack_by_rule(labels, halves.num_references)
     rmia = RMIA if study.membership.protocol != "disjoint" else f"{RMIA}:mode=offline"
     return tuple(Plugin.model_validate(label) for label in dict.fromkeys([primary, rmia]))
+
+
+def check_attacks_work(study: Study) -> None:
+    """Refuses attacks that find no planted members: a certificate that relies on them would say nothing.
+
+    Attacks that train a classifier are not tried, because that takes minutes.
+
+    Args:
+        study: the study, with the attacks of the search.
+
+    Raises:
+        UserError: an attack finds nothing where there is a leak.
+    """
+    quick = {label: attack for label, attack in attacks_of(study).items() if not attack.trains}
+    for trial in play(quick, study.seed).trials if quick else ():
+        for verdict in trial.verdicts:
+            if verdict.problem in (BLIND, REVERSED):
+                raise UserError(
+                    f"choose.attacks: attack '{verdict.attack}' does not work ({verdict.reason}), so no certificate can"
+                    " rely on it; leave it out"
+                )
 
 
 def check_limits(study: Study, halves: Halves, audit_data: AuditData, limits: Limits) -> None:
