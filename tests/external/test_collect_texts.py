@@ -190,7 +190,8 @@ def test_what_fits_exactly_is_taken(bank: Any, tmp_path: Path) -> None:
 def test_queries_of_a_table_are_refused_still(bank: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "table.npz", x=np.random.default_rng(0).normal(size=(20, 3)), y=np.arange(20) % 2)
     with pytest.raises(UserError, match=r"queries: got 2 for a table"):
-        collected(bank, data=f"npz:{tmp_path / 'table.npz'}", queries=Queries(2))
+        table = {"data": f"npz:{tmp_path / 'table.npz'}", "membership": {"member": np.eye(NUM_MODELS, 20, dtype=bool)}}
+        collected(bank, queries=Queries(2), **table)
 
 
 def test_equal_texts_are_copies(bank: Any) -> None:

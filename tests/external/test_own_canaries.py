@@ -11,9 +11,8 @@ from command_line import succeed
 from npz_files import arrays_in
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.canaries import read_canaries
-from pruneaudit.external.asked import NetworkOptions
 from pruneaudit.external.canaries import CanaryFiles, with_canaries, write_canaries
-from pruneaudit.external.sources import whole_source
+from pruneaudit.external.sources import read_source
 
 # n canaries, N samples
 
@@ -116,7 +115,7 @@ def test_from_the_command_line(given, folder, call, tmp_path):
 
 def joined(folder, **changes):
     """What `with_canaries` makes of the data and a membership."""
-    data = whole_source(f"npz:{folder / 'all.npz'}", NetworkOptions(), None)
+    _, data = read_source(f"npz:{folder / 'all.npz'}", None)
     membership = {"member": (np.arange(len(data.y)) < 500)[None]} | changes
     return with_canaries(membership, data, folder / "canaries.npz")
 
@@ -135,30 +134,30 @@ def test_the_training_file_with_canaries_can_be_the_data(folder, tmp_path):
     for chosen in (canaries.member, np.ones(NUM_CANARIES, bool)):
         x, y = (np.concatenate([data[key], getattr(canaries, key)[chosen]]) for key in ("x", "y"))
         np.savez(tmp_path / "trained.npz", x=x, y=y)
-        whole = whole_source(f"npz:{tmp_path / 'trained.npz'}", NetworkOptions(), None)
+        _, whole = read_source(f"npz:{tmp_path / 'trained.npz'}", None)
         membership = {"member": np.ones((1, len(y)), bool)}
         if chosen.all():
             with pytest.raises(UserError, match="same x as members"):
                 with_canaries(membership, whole, folder / "canaries.npz")
         else:
-            found, both = with_canaries(membership, whole, folder / "canaries.npz")
-            np.testing.assert_array_equal(found["member"][0, both.canary], canaries.member)
+            found, _ = with_canaries(membership, whole, folder / "canaries.npz")
+            np.testing.assert_array_equal(found["member"][0, found["canary"]], canaries.member)
 
 
 def test_a_reference_that_saw_x_counts_as_trained_on_it(folder):
     canaries = read_canaries(folder / "canaries.npz")
     num = len(arrays_in(folder / "all.npz")["y"])
     member = np.stack([np.arange(num) < 500, np.arange(num) == 500 + canaries.ids[5]])
-    found, both = joined(folder, member=member, is_victim=np.array([True, False]))
-    np.testing.assert_array_equal(found["member"][0, both.canary], canaries.member)
-    assert np.flatnonzero(found["member"][1, both.canary]).tolist() == [5]
+    found, _ = joined(folder, member=member, is_victim=np.array([True, False]))
+    np.testing.assert_array_equal(found["member"][0, found["canary"]], canaries.member)
+    assert np.flatnonzero(found["member"][1, found["canary"]]).tolist() == [5]
 
 
 def test_several_victims_and_other_data_are_refused(folder):
     num = len(arrays_in(folder / "all.npz")["y"])
     with pytest.raises(UserError, match="2 victims"):
         joined(folder, member=np.stack([np.arange(num) < 500, np.arange(num) < 400]))
-    digits = whole_source("digits", NetworkOptions(), None)
+    _, digits = read_source("digits", None)
     with pytest.raises(UserError, match="uint8"):
         with_canaries({"member": (np.arange(num) < 500)[None]}, digits, folder / "canaries.npz")
     with pytest.raises(UserError, match="'canary'"):
@@ -168,8 +167,8 @@ def test_several_victims_and_other_data_are_refused(folder):
 def test_holdout_rows_with_the_x_of_a_canary_leave_the_holdout(folder):
     num = len(arrays_in(folder / "all.npz")["y"])
     holdout = np.arange(num) >= 600
-    found, both = joined(folder, holdout=holdout, eligible=~holdout[None])
-    assert not found["holdout"][both.canary].any()
+    found, _ = joined(folder, holdout=holdout, eligible=~holdout[None])
+    assert not found["holdout"][found["canary"]].any()
     canaries = read_canaries(folder / "canaries.npz")
     taken = found["holdout"][NUM_CANARIES:]
     np.testing.assert_array_equal(taken, holdout & ~np.isin(np.arange(num), 500 + canaries.ids))
@@ -181,13 +180,15 @@ def test_files_keep_the_form_of_the_data_and_the_rest_has_no_x_of_a_canary(tmp_p
     np.savez(tmp_path / "data.npz", x=images, y=np.arange(40) % 4, classes=["a", "b", "c", "d"])
     data = f"npz:{tmp_path / 'data.npz'}"
     files = CanaryFiles(tmp_path / "c.npz", tmp_path / "train.npz", tmp_path / "rest.npz")
-    canaries = write_canaries(data, whole_source(data, NetworkOptions(), None), 12, 3, files)
+    canaries = write_canaries(data, read_source(data, None)[1], 12, 3, files)
     train, rest = arrays_in(tmp_path / "train.npz"), arrays_in(tmp_path / "rest.npz")
     np.testing.assert_array_equal(train["x"], images[canaries.ids[canaries.member]])
     assert train["classes"].tolist() == ["a", "b", "c", "d"]
-    assert not (rest["x"][:, None] == canaries.x[None]).all(axis=(2, 3, 4)).any()
-    assert len(rest["x"]) == 40 - sum((image == canaries.x).all(axis=(1, 2, 3)).any() for image in images)
-    np.testing.assert_array_equal(read_canaries(files.canaries).x, canaries.x.transpose(0, 3, 1, 2))
+    planted = images[canaries.ids]
+    assert not (rest["x"][:, None] == planted[None]).all(axis=(2, 3, 4)).any()
+    assert len(rest["x"]) == 40 - sum((image == planted).all(axis=(1, 2, 3)).any() for image in images)
+    np.testing.assert_array_equal(arrays_in(files.canaries)["x"], planted)
+    np.testing.assert_array_equal(read_canaries(files.canaries).x, planted.transpose(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize(

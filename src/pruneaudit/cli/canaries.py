@@ -35,7 +35,8 @@ def make(
         str,
         typer.Argument(
             metavar="DATA",
-            help="npz:FILE, or a data source (pruneaudit list datasets): rows that are otherwise not trained on.",
+            help="npz:FILE, text:FILE, or a data source (pruneaudit list datasets): rows that are otherwise not trained"
+            " on.",
         ),
     ],
     num: Annotated[
@@ -43,12 +44,14 @@ def make(
     ] = 1000,
     out: Annotated[Path, typer.Option("--out", help="Rows and coins, for the audit; .npz.")] = Path("canaries.npz"),
     train: Annotated[
-        Path | None, typer.Option("--train", help="Also write the rows to add to your training set; .npz.")
+        Path | None,
+        typer.Option("--train", help="Also write the rows to add to your training set; .npz, texts: .csv."),
     ] = None,
     rest: Annotated[
         Path | None,
         typer.Option(
-            "--rest", help="Also write DATA without the canaries: to train on, if DATA is all you have; .npz."
+            "--rest",
+            help="Also write DATA without the canaries: to train on, if DATA is all you have; .npz, texts: .csv.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of rows, labels and coins.")] = 0,
@@ -59,13 +62,14 @@ def make(
 
     After the training: pruneaudit collect ... --canaries canaries.npz
     """
-    from pruneaudit.external.asked import NetworkOptions
+    from pruneaudit.data.texts import RawTexts
     from pruneaudit.external.canaries import CanaryFiles, write_canaries
-    from pruneaudit.external.sources import whole_source
+    from pruneaudit.external.sources import read_source
 
+    _, raw = read_source(data, data_root)
     files = CanaryFiles(out, train, rest)
-    files.check(data, force)
-    canaries = write_canaries(data, whole_source(data, NetworkOptions(), data_root), num, seed, files)
+    files.check(data, force, isinstance(raw, RawTexts))
+    canaries = write_canaries(data, raw, num, seed, files)
     _print(canaries, data, files.train, files.rest, out)
 
 

@@ -40,7 +40,14 @@ class _Sizes:
     public: int
 
 
-def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.ndarray, seed: int) -> AuditData:
+def draw_around(
+    raw: RawSamples,
+    data: Data,
+    target: Target | None,
+    status: np.ndarray,
+    seed: int,
+    more: RawSamples | None = None,
+) -> AuditData:
     """Draws audited samples, holdout and public from the rows of a source, around the members of a target.
 
     Args:
@@ -49,12 +56,14 @@ def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.n
         target: the constants for normalising images, if they differ from the source's; None: they do not.
         status: (R,) int8, from `read_members`.
         seed: the study's seed.
+        more: further samples, all of which come last: no members, and in no part; their ids begin at R.
 
     Raises:
         UserError: there are too few members or non-members.
     """
     first = raw.first_equal()
     usable = _usable(status, first)
+    num_left_out = int(((status == NON_MEMBER) & ~usable).sum())
     order = numpy_generator(seed, seeds.POPULATION).permutation(len(raw.y))
     order = order[usable[order]]
     different, original = originals(order, first)  # (G,), and the group of each usable row
@@ -71,6 +80,9 @@ def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.n
     is_copy = (place_of[original] >= 0) & (different[original] != order)
     is_kept = is_member[original] & (place_of[original] < 0)
     parts = [different[audited], different[first_part], order[is_copy], order[is_kept], different[last_part]]
+    if more is not None:
+        raw, status = raw.followed_by(more), np.append(status, np.full(len(more.y), NON_MEMBER, status.dtype))
+        parts.append(np.arange(len(first), len(raw.y)))
     ids = np.concatenate(parts)
     part = np.repeat(np.arange(len(parts)), [len(one) for one in parts])  # (N,)
     holdout, public = (part == 1, part == 4)[:: -1 if is_public_first else 1]
@@ -97,7 +109,7 @@ def draw_around(raw: RawSamples, data: Data, target: Target | None, status: np.n
         copy_of=copy_of if is_copy.any() else None,
         target_member=status[ids] == MEMBER,
         kept=part == 3,
-        num_left_out=int(((status == NON_MEMBER) & ~usable).sum()),
+        num_left_out=num_left_out,
     )
 
 

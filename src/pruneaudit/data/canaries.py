@@ -6,7 +6,8 @@ keeps rows and coins, so that the trained network can be asked about all of them
 
 | key | shape | |
 |---|---|---|
-| `x` | (n, ...) | the rows, in the form of the data that they come from |
+| `x` | (n, ...) | the rows, in the form of the data that they come from; token ids as in `token_arrays` instead |
+| `texts` | (n,) texts | texts, in place of `x` |
 | `y` | (n,) int | wrong labels, each a uniformly chosen other class |
 | `classes` | (C,) texts | optional, as in a file of data |
 | `member` | (n,) bool | the coins: true for rows in the training set |
@@ -19,7 +20,8 @@ keeps rows and coins, so that the trained network can be asked about all of them
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,18 @@ from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import write_atomically, writing
 from pruneaudit.core.randomness import numpy_generator
-from pruneaudit.data.copies import first_equal
-from pruneaudit.data.npz import labels_of, read_arrays, samples_of
+from pruneaudit.data.kinds import IDS, Vocabulary
+from pruneaudit.data.npz import class_names, labels_of, read_arrays, samples_of
+from pruneaudit.data.source import RawData, RawSamples
+from pruneaudit.data.texts import RawTexts
+from pruneaudit.data.token_arrays import TOKEN_KEYS, token_arrays, tokens_in
 
 FORMAT = 1
 MIN_CANARIES = 10
 """With fewer, even guesses that are all right refute no epsilon worth knowing."""
-_ARRAYS = ("x", "y", "member", "ids", "seed", "format")
+TEXTS = "texts"
+"""The key of texts in a file."""
+_ARRAYS = ("y", "member", "ids", "seed", "format")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +50,7 @@ class Canaries:
     """n mislabelled rows with their coins."""
 
     x: np.ndarray
-    """(n, ...), in the form of the data that they come from."""
+    """(n, ...), in the form of the data that they come from: images, rows, int32 token ids (n, T), or texts (n,)."""
     y: np.ndarray
     """(n,) int64: wrong labels."""
     member: np.ndarray
@@ -54,6 +61,15 @@ class Canaries:
     """The seed of rows, labels and coins."""
     classes: tuple[str, ...] | None = None
     """The class names, if the data have any."""
+    lengths: np.ndarray | None = None
+    """(n,) int32: the number of real tokens, of token ids."""
+    vocabulary: Vocabulary | None = None
+    """The ids of tokens."""
+
+    @property
+    def are_texts(self) -> bool:
+        """Whether they are texts, which are no token ids yet."""
+        return self.x.dtype.kind == "U"
 
     def save(self, path: Path) -> None:
         """Writes the file, completely or not at all.
@@ -62,17 +78,67 @@ class Canaries:
             UserError: the place cannot be written to.
             StorageError: the disk is full.
         """
+        rows: Mapping[str, Any] = {TEXTS if self.are_texts else "x": self.x}
+        if self.lengths is not None and self.vocabulary is not None:
+            rows = token_arrays(self.x, self.lengths, self.vocabulary)
+        self.save_as(path, rows)
+
+    def save_as(self, path: Path, rows: Mapping[str, Any]) -> None:
+        """Writes the file with the rows in the form of a user's file."""
         facts: dict[str, Any] = {"member": self.member, "ids": self.ids, "seed": self.seed, "format": FORMAT}
-        save_rows(path, self.x, self.y, self.classes, **facts)
+        save_rows(path, rows, self.y, self.classes, **facts)
+
+    def rows_like(self, raw: RawSamples) -> RawSamples:
+        """Returns them as samples of a source, with the numbers that it gives to the classes.
+
+        Args:
+            raw: the samples of the source.
+
+        Raises:
+            UserError: they have another form than the samples, or a class that the source does not have.
+        """
+        if isinstance(raw, RawTexts):
+            if not self.are_texts:
+                raise _of_another_form(self, "texts")
+            return replace(raw, texts=tuple(self.x.tolist()), y=self._renumbered(raw.classes))
+        assert isinstance(raw, RawData)
+        of_data = f"{raw.x.dtype} {raw.x.shape[1:]}"
+        if self.x.dtype != raw.x.dtype or self.x.shape[1:] != raw.x.shape[1:]:
+            raise _of_another_form(self, of_data)
+        if self.vocabulary != raw.vocabulary:
+            raise UserError(
+                f"got token ids with {self.vocabulary}, those of the data have {raw.vocabulary}; encode both alike"
+            )
+        num_classes = max(len(raw.classes), int(self.y.max()) + 1)
+        if raw.classes_known and num_classes > len(raw.classes):
+            raise UserError(
+                f"got label {num_classes - 1}, but the data have {len(raw.classes)} classes; give the same data"
+            )
+        names = raw.classes if raw.classes_known else tuple(map(str, range(num_classes)))
+        return replace(raw, x=self.x, y=self.y, classes=names, lengths=self.lengths)
+
+    def _renumbered(self, classes: Sequence[str]) -> np.ndarray:
+        """Returns the labels (n,) by the names of the classes."""
+        names = self.classes or ()
+        unknown = sorted({names[label] for label in self.y} - set(classes))
+        if unknown:
+            raise UserError(f"got label '{unknown[0]}', which the data do not have; give the same data")
+        return np.array([classes.index(names[label]) for label in self.y], np.int64)
 
 
-def draw_canaries(x: np.ndarray, y: np.ndarray, num_classes: int, num_canaries: int, seed: int) -> Canaries:
-    """Draws rows with different x, a wrong label for each, and a fair coin for each.
+def _of_another_form(canaries: Canaries, of_data: str) -> UserError:
+    form = "texts" if canaries.are_texts else f"{canaries.x.dtype} {canaries.x.shape[1:]}"
+    return UserError(
+        f"got rows of {form}, expected those of the data, {of_data}; give the data in the form that the canaries were"
+        " made from"
+    )
+
+
+def draw_canaries(raw: RawSamples, num_canaries: int, seed: int) -> Canaries:
+    """Draws different rows, a wrong label for each, and a fair coin for each.
 
     Args:
-        x: (N, ...) rows that are otherwise in no training set.
-        y: (N,) int64 their labels, in 0..C-1.
-        num_classes: C, 2 or more.
+        raw: N rows that are otherwise in no training set.
         num_canaries: n.
         seed: of all draws.
 
@@ -81,16 +147,21 @@ def draw_canaries(x: np.ndarray, y: np.ndarray, num_classes: int, num_canaries: 
     """
     if num_canaries < MIN_CANARIES:
         raise UserError(f"canaries: got {num_canaries}, expected {MIN_CANARIES} or more: fewer can show no leak")
-    different = np.unique(first_equal(x))
+    different = np.unique(raw.first_equal())
     if num_canaries > len(different):
         raise UserError(
             f"canaries: got {num_canaries:,}, but the data have {len(different):,} rows with different x; ask for"
             " fewer, or give more rows"
         )
     ids = np.sort(numpy_generator(seed, seeds.CANARY_ROWS).choice(different, num_canaries, replace=False))
-    wrong = mislabelled(y[ids], num_classes, numpy_generator(seed, seeds.CANARIES))
+    wrong = mislabelled(raw.y[ids], len(raw.classes), numpy_generator(seed, seeds.CANARIES))
     coins = numpy_generator(seed, seeds.CANARY_COINS).random(num_canaries) < 0.5
-    return Canaries(x[ids], wrong, coins, ids, seed)
+    classes = raw.classes if raw.classes_known else None
+    if isinstance(raw, RawTexts):
+        return Canaries(np.array([raw.texts[row] for row in ids]), wrong, coins, ids, seed, classes)
+    assert isinstance(raw, RawData)
+    lengths = None if raw.lengths is None else raw.lengths[ids]
+    return Canaries(raw.x[ids], wrong, coins, ids, seed, classes, lengths, raw.vocabulary)
 
 
 def mislabelled(y: np.ndarray, num_classes: int, generator: np.random.Generator) -> np.ndarray:
@@ -106,49 +177,69 @@ def read_canaries(path: Path) -> Canaries:
         UserError: there is no such file, or `save` did not write it.
     """
     path = path.expanduser()
-    arrays = read_arrays(path, (*_ARRAYS, "classes"))
+    arrays = read_arrays(path, (*_ARRAYS, "x", TEXTS, *TOKEN_KEYS, "classes"))
+    rows = next((key for key in ("x", TEXTS, IDS) if key in arrays), "")
     lacking = [key for key in _ARRAYS if key not in arrays]
-    if lacking:
-        raise UserError(f"{path}: no array '{lacking[0]}', expected a file that pruneaudit canaries make wrote")
+    if lacking or not rows:
+        raise UserError(
+            f"{path}: no array '{lacking[0] if lacking else 'x'}', expected a file that pruneaudit canaries make wrote"
+        )
     if arrays["format"].tolist() != FORMAT:
         raise UserError(f"{path}: got format {arrays['format']}, expected {FORMAT}; another version wrote this file")
     try:
-        x, y = samples_of(arrays["x"]), labels_of(arrays["y"])
+        found, y = _rows_in(arrays, rows), labels_of(arrays["y"])
+        num = len(found["x"])
         for key, kinds in (("member", "b"), ("ids", "iu")):
-            if arrays[key].shape != (len(x),) or arrays[key].dtype.kind not in kinds:
+            if arrays[key].shape != (num,) or arrays[key].dtype.kind not in kinds:
                 raise UserError(f"{key}: got {arrays[key].dtype} of shape {arrays[key].shape}, expected one per row")
-        if y.shape != (len(x),) or arrays["seed"].shape != ():
-            raise UserError(f"y: got shape {y.shape} for {len(x):,} rows and one seed, expected one label per row")
+        if y.shape != (num,) or arrays["seed"].shape != ():
+            raise UserError(f"y: got shape {y.shape} for {num:,} rows and one seed, expected one label per row")
+        classes = class_names(arrays["classes"]) if "classes" in arrays else None
+        if rows == TEXTS and (classes is None or y.max() >= len(classes)):
+            raise UserError("classes: expected the name of each label")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return Canaries(x, y, arrays["member"], arrays["ids"].astype(np.int64), int(arrays["seed"]))
+    return Canaries(
+        y=y,
+        member=arrays["member"],
+        ids=arrays["ids"].astype(np.int64),
+        seed=int(arrays["seed"]),
+        classes=classes,
+        **found,
+    )
 
 
-def canary_of_rows(canaries: Canaries, x: np.ndarray) -> np.ndarray:
-    """Returns for each row of some data the number of the canary with the same x, or -1: (N,) int64.
+def _rows_in(arrays: Mapping[str, np.ndarray], key: str) -> dict[str, Any]:
+    """Returns `x`, and for token ids `lengths` and `vocabulary`."""
+    if key == IDS:
+        return tokens_in(arrays)
+    if key != TEXTS:
+        return {"x": samples_of(arrays[key])}
+    if arrays[key].dtype.kind != "U" or arrays[key].ndim != 1:
+        raise UserError(f"{TEXTS}: got {arrays[key].dtype} of shape {arrays[key].shape}, expected texts (n,)")
+    return {"x": arrays[key]}
+
+
+def canary_of_rows(rows: RawSamples, raw: RawSamples) -> np.ndarray:
+    """Returns for each sample of a source the number of the canary that is equal, or -1: (N,) int64.
 
     Args:
-        canaries: n canaries.
-        x: (N, ...) the rows.
-
-    Raises:
-        UserError: the canaries have another form than the rows.
+        rows: n canaries, from `Canaries.rows_like`.
+        raw: the N samples.
     """
-    if canaries.x.dtype != x.dtype or canaries.x.shape[1:] != x.shape[1:]:
-        raise UserError(
-            f"got rows of {canaries.x.dtype} {canaries.x.shape[1:]}, expected those of the data, {x.dtype}"
-            f" {x.shape[1:]}; give the data in the form that the canaries were made from"
-        )
-    num = len(canaries.y)
-    original = first_equal(np.concatenate([canaries.x, x]))[num:]
+    num = len(rows.y)
+    original = rows.followed_by(raw).first_equal()[num:]
     return np.where(original < num, original, -1)
 
 
-def check_coins(canaries: Canaries, member: np.ndarray, y: np.ndarray, canary_of: np.ndarray) -> None:
+def check_coins(
+    wrong_labels: np.ndarray, coins: np.ndarray, member: np.ndarray, y: np.ndarray, canary_of: np.ndarray
+) -> None:
     """Refuses a training set with a canary's x although its coin is 0, or with that x under another label.
 
     Args:
-        canaries: n canaries.
+        wrong_labels: (n,) int, of the canaries.
+        coins: (n,) bool, of the canaries.
         member: (N,) bool: the rows of the data that were trained on.
         y: (N,) int, the labels of the rows.
         canary_of: (N,) from `canary_of_rows`.
@@ -156,18 +247,18 @@ def check_coins(canaries: Canaries, member: np.ndarray, y: np.ndarray, canary_of
     Raises:
         UserError: the epsilon would be wrong.
     """
-    planted = canaries.member[canary_of] & (y == canaries.y[canary_of])
+    planted = coins[canary_of] & (y == wrong_labels[canary_of])
     wrong = np.flatnonzero(member & (canary_of >= 0) & ~planted)
     if wrong.size:
         raise UserError(
-            f"{len(np.unique(canary_of[wrong])):,} of {len(canaries.y):,} canaries have the same x as members, the"
+            f"{len(np.unique(canary_of[wrong])):,} of {len(coins):,} canaries have the same x as members, the"
             f" first row {wrong[0]} of the data; expected no other row with a canary's x in the training set; train"
             " again without these rows, or correct the membership"
         )
 
 
 def save_rows(
-    path: Path, x: np.ndarray, y: np.ndarray, classes: tuple[str, ...] | None, **more: np.ndarray | int
+    path: Path, rows: Mapping[str, Any], y: np.ndarray, classes: tuple[str, ...] | None, **more: np.ndarray | int
 ) -> None:
     """Writes rows as a file of data (`npz:FILE`), with further arrays, completely or not at all.
 
@@ -175,7 +266,7 @@ def save_rows(
         UserError: the place cannot be written to.
         StorageError: the disk is full.
     """
-    arrays: dict[str, Any] = {"x": x, "y": y, **({} if classes is None else {"classes": np.array(classes)}), **more}
+    arrays: dict[str, Any] = {**rows, "y": y, **({} if classes is None else {"classes": np.array(classes)}), **more}
     held = io.BytesIO()
     np.savez_compressed(held, **arrays)
     with writing(path):

@@ -15,7 +15,7 @@ from pruneaudit.data.around_target import draw_around
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.canaries import mislabelled
 from pruneaudit.data.copies import originals
-from pruneaudit.data.source import RawData, RawSamples
+from pruneaudit.data.source import RawSamples
 from pruneaudit.data.target_canaries import planted, settled_canaries
 from pruneaudit.data.target_members import read_members
 from pruneaudit.study import Data, Target
@@ -48,10 +48,8 @@ def _drawn_around(raw: RawSamples, data: Data, target: Target, seed: int) -> Aud
     status = read_members(Path(target.member).expanduser(), len(raw.y))
     if not target.canaries:
         return draw_around(raw, data, target, status, seed)
-    if not isinstance(raw, RawData):
-        raise UserError("target.canaries: got texts, expected images or a table; leave out target.canaries")
-    canaries, status = settled_canaries(target.canaries, raw, status)
-    return planted(draw_around(raw, data, target, status, seed), canaries, len(raw.y))
+    canaries, rows, status = settled_canaries(target.canaries, raw, status)
+    return planted(draw_around(raw, data, target, status, seed, rows), canaries.member)
 
 
 def _read(data: Data, data_root: Path | None) -> RawSamples:

@@ -86,7 +86,7 @@ def read_samples(path: Path, keep: tuple[int, ...] = (), may_lack_labels: bool =
             y = np.zeros(len(given["x"]), np.int64)
             return RawData(y=y, classes=("0", "1"), classes_known=False, **given), False
         y, is_named = labels_of(arrays["y"]), "classes" in arrays
-        classes = _class_names(arrays["classes"]) if is_named else _numbered(y)
+        classes = class_names(arrays["classes"]) if is_named else _numbered(y)
         return RawData(y=y, classes=classes, classes_known=is_named, **given), True
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -193,7 +193,12 @@ def labels_of(y: np.ndarray) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _class_names(classes: np.ndarray) -> tuple[str, ...]:
+def class_names(classes: np.ndarray) -> tuple[str, ...]:
+    """Converts an array of names.
+
+    Raises:
+        UserError: it is no list of texts.
+    """
     if classes.dtype.kind != "U" or classes.ndim != 1:
         raise UserError(
             f"classes: got {classes.dtype} of shape {classes.shape}, expected a list of texts, one per class"

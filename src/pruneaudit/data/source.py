@@ -51,6 +51,10 @@ class RawSamples(ABC):
             UserError: there are no public samples, and the source needs some.
         """
 
+    @abstractmethod
+    def followed_by(self, more: RawSamples) -> RawSamples:
+        """Returns these samples, then others of the same form, whose labels number the same classes."""
+
 
 @dataclass(frozen=True, eq=False)
 class RawData(RawSamples):
@@ -101,6 +105,15 @@ class RawData(RawSamples):
         """Returns some samples, in the given order; `public` changes nothing."""
         lengths = None if self.lengths is None else self.lengths[rows]
         return replace(self, x=self.x[rows], y=self.y[rows], lengths=lengths)
+
+    def followed_by(self, more: RawSamples) -> RawData:
+        """Returns these samples, then others of the same form, whose labels number the same classes."""
+        assert isinstance(more, RawData)
+        x, y = (np.concatenate(parts) for parts in ((self.x, more.x), (self.y, more.y)))
+        lengths = None
+        if self.lengths is not None and more.lengths is not None:
+            lengths = np.concatenate([self.lengths, more.lengths])
+        return replace(self, x=x, y=y, classes=max(self.classes, more.classes, key=len), lengths=lengths)
 
     @classmethod
     def from_file(

@@ -17,11 +17,11 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.canaries import Canaries, canary_of_rows, check_coins, read_canaries
-from pruneaudit.data.source import RawData
+from pruneaudit.data.source import RawSamples
 from pruneaudit.data.target_members import MEMBER, UNKNOWN
 
 
-def settled_canaries(file: str, raw: RawData, status: np.ndarray) -> tuple[Canaries, np.ndarray]:
+def settled_canaries(file: str, raw: RawSamples, status: np.ndarray) -> tuple[Canaries, RawSamples, np.ndarray]:
     """Reads canaries, and checks them against the members of a target.
 
     Args:
@@ -30,7 +30,8 @@ def settled_canaries(file: str, raw: RawData, status: np.ndarray) -> tuple[Canar
         status: (R,) int8, from `read_members`.
 
     Returns:
-        The canaries; and the status (R,), unknown for rows with the x of a canary, so that they are not used.
+        The canaries; the same as samples of the source; and the status (R,), unknown for rows with the x of a canary,
+        so that they are not used.
 
     Raises:
         UserError: the file is unusable, does not fit the data, or the members contradict its coins.
@@ -41,14 +42,15 @@ def settled_canaries(file: str, raw: RawData, status: np.ndarray) -> tuple[Canar
     except UserError as error:
         raise UserError(f"target.canaries: {error}") from None
     try:
-        canary_of = canary_of_rows(canaries, raw.x)
         highest = int(canaries.y.max())
-        if highest >= len(raw.classes):
+        if not canaries.are_texts and highest >= len(raw.classes):
             raise UserError(
                 f"got label {highest}, but the data have {len(raw.classes)} classes, numbered from 0; name all classes"
                 " in the data: numpy.savez(path, x=x, y=y, classes=[...])"
             )
-        check_coins(canaries, status == MEMBER, raw.y, canary_of)
+        rows = canaries.rows_like(raw)
+        canary_of = canary_of_rows(rows, raw)
+        check_coins(rows.y, canaries.member, status == MEMBER, raw.y, canary_of)
         if (open_rows := np.flatnonzero((canary_of >= 0) & (status == UNKNOWN))).size:
             raise UserError(
                 f"{len(open_rows):,} rows with the x of a canary are of unknown status in target.member, the first row"
@@ -56,33 +58,29 @@ def settled_canaries(file: str, raw: RawData, status: np.ndarray) -> tuple[Canar
             )
     except UserError as error:
         raise UserError(f"target.canaries: {path}: {error}") from None
-    return canaries, np.where(canary_of >= 0, UNKNOWN, status).astype(status.dtype)
+    return canaries, rows, np.where(canary_of >= 0, UNKNOWN, status).astype(status.dtype)
 
 
-def planted(audit_data: AuditData, canaries: Canaries, num_rows: int) -> AuditData:
-    """Puts canaries after the audited samples of the audit data of a target.
+def planted(audit_data: AuditData, member: np.ndarray) -> AuditData:
+    """Moves canaries, the last samples, behind the audited samples of the audit data of a target.
 
     Args:
-        audit_data: N samples, from `draw_around`.
-        canaries: n of them, from `settled_canaries`.
-        num_rows: R; the ids of canaries begin there.
+        audit_data: N samples and n canaries, from `draw_around`.
+        member: (n,) bool, the coins of the canaries.
 
     Returns:
-        n + N samples.
+        N + n samples.
     """
-    num = len(canaries.y)
-    place = int((audit_data.coined & ~audit_data.is_copy).sum())
-    none = np.zeros(num, dtype=bool)
-    rows: dict[str, np.ndarray] = {
-        **{"x": canaries.x, "y": canaries.y, "ids": num_rows + np.arange(num), "canary": ~none},
-        **{"holdout": none, "public": none, "kept": none, "target_member": canaries.member},
-    }
-    joined: dict[str, Any] = {key: _inserted(getattr(audit_data, key), place, part) for key, part in rows.items()}
-    if (copy_of := audit_data.copy_of) is not None:
-        shifted = np.where(copy_of < place, copy_of, copy_of + num)  # originals are audited: before the place
-        joined["copy_of"] = _inserted(shifted, place, place + np.arange(num))
-    return dataclasses.replace(audit_data, **joined)
-
-
-def _inserted(array: np.ndarray, place: int, part: np.ndarray) -> np.ndarray:
-    return np.concatenate([array[:place], part, array[place:]])
+    total = len(audit_data.y)
+    start = total - len(member)
+    canary = np.arange(total) >= start
+    place = int((audit_data.coined & ~audit_data.is_copy & ~canary).sum())
+    order = np.concatenate([np.arange(place), np.arange(start, total), np.arange(place, start)])
+    assert audit_data.target_member is not None
+    known = audit_data.target_member | np.concatenate([np.zeros(start, dtype=bool), member])
+    whole = dataclasses.replace(audit_data, canary=canary, target_member=known)
+    keys = ("x", "y", "ids", "canary", "holdout", "public", "kept", "target_member", "lengths")
+    moved: dict[str, Any] = {key: array[order] for key in keys if (array := getattr(whole, key)) is not None}
+    if audit_data.copy_of is not None:
+        moved["copy_of"] = np.argsort(order)[audit_data.copy_of[order]]
+    return dataclasses.replace(whole, **moved)

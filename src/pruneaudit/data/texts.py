@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +101,11 @@ class RawTexts(RawSamples):
         """Returns for each text the index (R,) of the first one that is equal after normalisation, or its own index."""
         places: dict[str, int] = {}
         return np.array([places.setdefault(normalised(text), row) for row, text in enumerate(self.texts)], np.int64)
+
+    def followed_by(self, more: RawSamples) -> RawTexts:
+        """Returns these texts, then others, whose labels number the same classes."""
+        assert isinstance(more, RawTexts)
+        return replace(self, texts=(*self.texts, *more.texts), y=np.concatenate([self.y, more.y]))
 
     def taken(self, rows: np.ndarray, public: np.ndarray) -> RawData:
         """Returns some samples as token ids, in the given order.

@@ -8,7 +8,8 @@ other row is not. A row whose membership contradicts the coin of its canary is r
 
 from __future__ import annotations
 
-import dataclasses
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.core.files import write_atomically, writing
 from pruneaudit.core.options import validated
-from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.canaries import (
     Canaries,
     canary_of_rows,
@@ -27,11 +28,11 @@ from pruneaudit.data.canaries import (
     read_canaries,
     save_rows,
 )
-from pruneaudit.data.copies import first_equal
-from pruneaudit.data.kinds import not_tokens
 from pruneaudit.data.npz import NpzOptions, read_arrays
+from pruneaudit.data.source import RawData, RawSamples
+from pruneaudit.data.texts import RawTexts
+from pruneaudit.data.token_arrays import TOKEN_KEYS, token_arrays
 from pruneaudit.external.output import check_new
-from pruneaudit.external.sources import first_of
 from pruneaudit.study import Source
 
 
@@ -46,75 +47,117 @@ class CanaryFiles:
     rest: Path | None = None
     """The data without the rows that became canaries, and without rows with the same x."""
 
-    def check(self, data: str, force: bool) -> None:
+    def check(self, data: str, force: bool, are_texts: bool) -> None:
         """Checks that the files are different and new.
+
+        Args:
+            data: the source, as the user named it.
+            force: replace existing files.
+            are_texts: whether the rows to train on are texts, which are written as CSV.
 
         Raises:
             UserError: a file exists and must not be replaced, or two are the same.
         """
         given = {"--out": self.canaries, "--train": self.train, "--rest": self.rest}
         named = {option: path.expanduser() for option, path in given.items() if path is not None}
-        taken = {Path(data.removeprefix("npz:")).expanduser().resolve(): "DATA"} if data.startswith("npz:") else {}
+        place = validated(Source, data, "data").options.get("path")
+        taken = {} if place is None else {Path(str(place)).expanduser().resolve(): "DATA"}
         for option, path in named.items():
             other = taken.setdefault(path.resolve(), option)
             if other != option:
                 raise UserError(f"{option}: got {path}, which is also {other}; name another file")
-            if path.suffix != ".npz":
-                raise UserError(f"{option}: got {path}, expected a file that ends in .npz, such as {path}.npz")
+            end = ".csv" if are_texts and option != "--out" else ".npz"
+            if path.suffix != end:
+                raise UserError(f"{option}: got {path}, expected a file that ends in {end}, such as {path}{end}")
             check_new(path, force, "canaries.npz", option)
 
 
-def write_canaries(data: str, whole: AuditData, num_canaries: int, seed: int, files: CanaryFiles) -> Canaries:
+def write_canaries(data: str, raw: RawSamples, num_canaries: int, seed: int, files: CanaryFiles) -> Canaries:
     """Draws canaries from data, and writes the files.
 
     Args:
         data: the source, as the user named it.
-        whole: all its samples.
+        raw: all its samples.
         num_canaries: how many.
         seed: of all draws.
         files: where to write; `CanaryFiles.check` has passed.
 
     Returns:
-        The canaries, in the form of the data.
+        The canaries.
 
     Raises:
-        UserError: the data are texts, there are too few rows, or a file cannot be written.
+        UserError: there are too few rows, or a file cannot be written.
     """
-    not_tokens(whole.input_shape, "canaries", "for texts, plant canaries in a study: data.num_canaries")
-    drawn = draw_canaries(whole.x, whole.y, whole.num_classes, num_canaries, seed)
-    x, classes = _as_given(data, whole), whole.classes if whole.classes_known else None
-    canaries = dataclasses.replace(drawn, x=x[drawn.ids], classes=classes)
+    canaries = draw_canaries(raw, num_canaries, seed)
+    source = validated(Source, data, "data")
+    rows = _TextRows(raw, source) if isinstance(raw, RawTexts) else _NumberRows(raw, source)
     if files.train is not None:
-        save_rows(files.train.expanduser(), canaries.x[canaries.member], canaries.y[canaries.member], classes)
+        rows.save(files.train.expanduser(), canaries.ids[canaries.member], canaries.y[canaries.member])
     if files.rest is not None:
-        first = first_equal(whole.x)
-        left = ~np.isin(first, first[canaries.ids])
-        save_rows(files.rest.expanduser(), x[left], whole.y[left], classes)
-    canaries.save(files.canaries.expanduser())
+        first = raw.first_equal()
+        left = np.flatnonzero(~np.isin(first, first[canaries.ids]))
+        rows.save(files.rest.expanduser(), left, raw.y[left])
+    if canaries.are_texts:
+        canaries.save(files.canaries.expanduser())
+    else:
+        assert isinstance(rows, _NumberRows)
+        canaries.save_as(files.canaries.expanduser(), rows.of(canaries.ids))
     return canaries
 
 
-def _as_given(data: str, whole: AuditData) -> np.ndarray:
-    """The samples in the form of the user's file, so that the rows to add fit the training set; else as the source."""
-    source = validated(Source, data, "data")
-    if source.name != "npz":
-        return whole.x
-    return read_arrays(validated(NpzOptions, source.options, "data 'npz'").path.expanduser(), ("x",))["x"]
+class _NumberRows:
+    """Rows of data in the form of the user's file, so that they fit the training set; else as the source has them."""
+
+    def __init__(self, raw: RawSamples, source: Source) -> None:
+        assert isinstance(raw, RawData)
+        self._classes, self._num = raw.classes if raw.classes_known else None, len(raw.y)
+        if source.name == "npz":
+            path = validated(NpzOptions, source.options, "data 'npz'").path.expanduser()
+            self._arrays: Mapping[str, Any] = read_arrays(path, ("x", *TOKEN_KEYS))
+        elif raw.lengths is not None and raw.vocabulary is not None:
+            self._arrays = token_arrays(raw.x, raw.lengths, raw.vocabulary)
+        else:
+            self._arrays = {"x": raw.x}
+
+    def of(self, rows: np.ndarray) -> dict[str, Any]:
+        """The arrays of some rows; numbers such as the size of a vocabulary stay as they are."""
+        return {key: array[rows] if np.ndim(array) else array for key, array in self._arrays.items()}
+
+    def save(self, path: Path, rows: np.ndarray, y: np.ndarray) -> None:
+        """Writes some rows with labels as an `.npz`."""
+        save_rows(path, self.of(rows), y, self._classes)
+
+
+class _TextRows:
+    """Texts with the names of their labels, under the names of the user's columns."""
+
+    def __init__(self, raw: RawTexts, source: Source) -> None:
+        self._raw = raw
+        named = [source.options.get(key, key) for key in ("text", "label")]
+        self._columns = named if all(isinstance(name, str) for name in named) else ["text", "label"]
+
+    def save(self, path: Path, rows: np.ndarray, y: np.ndarray) -> None:
+        """Writes some texts with labels as a CSV."""
+        held = io.StringIO(newline="")
+        lines = zip((self._raw.texts[row] for row in rows), (self._raw.classes[label] for label in y), strict=True)
+        csv.writer(held).writerows([self._columns, *lines])
+        with writing(path):
+            write_atomically(path, held.getvalue().encode("utf-8"))
 
 
 def with_canaries(
-    membership: Mapping[str, np.ndarray], data: AuditData, path: Path
-) -> tuple[dict[str, np.ndarray], AuditData]:
+    membership: Mapping[str, np.ndarray], raw: RawSamples, path: Path
+) -> tuple[dict[str, np.ndarray], RawSamples]:
     """Puts canaries before the samples of the data. The one victim's membership of them is their coins.
 
     Args:
         membership: the keys of `Signals` for the samples of the data, from `membership_of`.
-        data: all samples of a source.
+        raw: all samples of a source.
         path: the file of canaries.
 
     Returns:
-        The membership and the data of n + N samples. A sample keeps its id: by default its row in the data; canaries
-        get new ones.
+        The membership and the n + N samples. A sample keeps its id: by default its row in the data; canaries get new
+        ones.
 
     Raises:
         UserError: the file is unusable, its rows have another form than the data, there are several victims, or the
@@ -122,33 +165,22 @@ def with_canaries(
     """
     canaries = read_canaries(path)
     try:
-        canary_of = canary_of_rows(canaries, data.x)
-        return _joined_membership(canaries, membership, data, canary_of), _joined_data(canaries, data, canary_of)
+        rows = canaries.rows_like(raw)
+        joined = _joined_membership(rows.y, canaries.member, membership, raw.y, canary_of_rows(rows, raw))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-
-
-def _joined_data(canaries: Canaries, data: AuditData, canary_of: np.ndarray) -> AuditData:
-    num_classes = max(data.num_classes, int(canaries.y.max()) + 1)
-    if data.classes_known and num_classes > data.num_classes:
-        raise UserError(
-            f"got label {num_classes - 1}, but the data have {data.num_classes} classes; give the same data"
-        )
-    none = np.zeros(len(canaries.y), dtype=bool)
-    parts = {"x": canaries.x, "y": canaries.y, "holdout": none, "public": none, "canary": ~none}
-    joined: dict[str, Any] = {key: np.concatenate([part, getattr(data, key)]) for key, part in parts.items()}
-    names = data.classes if data.classes_known else tuple(map(str, range(num_classes)))
-    num = len(canaries.y)
-    first = np.concatenate([np.arange(num), np.where(canary_of >= 0, canary_of, first_of(data) + num)])
-    joined |= {"ids": np.arange(len(first)), "copy_of": first}
-    return dataclasses.replace(data, **joined, num_classes=num_classes, classes=names)
+    return joined, rows.followed_by(raw)
 
 
 def _joined_membership(
-    canaries: Canaries, membership: Mapping[str, np.ndarray], data: AuditData, canary_of: np.ndarray
+    wrong_labels: np.ndarray,
+    coins: np.ndarray,
+    membership: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    canary_of: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """The membership of canaries and samples; rows of the data with the x of a canary follow its coin."""
-    num, given = len(canaries.y), membership["member"].astype(bool)
+    num, given = len(coins), membership["member"].astype(bool)
     num_models, num_samples = given.shape
     is_victim = membership.get("is_victim", np.ones(num_models)).astype(bool)
     if is_victim.sum() != 1:
@@ -158,11 +190,11 @@ def _joined_membership(
         )
     repeats = np.flatnonzero(canary_of >= 0)  # rows of the data
     victim = int(np.flatnonzero(is_victim)[0])
-    check_coins(canaries, given[victim], data.y, canary_of)
+    check_coins(wrong_labels, coins, given[victim], y, canary_of)
     member = np.concatenate([np.zeros((num_models, num), dtype=bool), given], axis=1)
     for row in range(num_models):  # a reference that saw the x of a canary under its own label was trained on it, too
         member[row, canary_of[repeats[given[row, repeats]]]] = True
-    member[victim, :num] = canaries.member
+    member[victim, :num] = coins
     member[:, num + repeats] = member[:, canary_of[repeats]]
     eligible = np.concatenate(
         [np.ones((num_models, num), dtype=bool), membership.get("eligible", np.ones(given.shape)).astype(bool)], axis=1

@@ -35,8 +35,14 @@ from pruneaudit.external.canaries import with_canaries
 from pruneaudit.external.copies import with_copies_settled
 from pruneaudit.external.membership import Given, membership_of
 from pruneaudit.external.plausible import tell_implausible
-from pruneaudit.external.sources import device_samples, fed_as, first_of, whole_source
-from pruneaudit.external.transformers_folders import architecture_of, check_tokenizer, folder_of, with_labels_of
+from pruneaudit.external.sources import device_samples, fed_as, first_of, read_source, whole
+from pruneaudit.external.transformers_folders import (
+    architecture_of,
+    check_tokenizer,
+    folder_of,
+    with_labels_of,
+    with_tokenizer_of,
+)
 from pruneaudit.external.weight_files import find_weights
 from pruneaudit.models.factory import check_function_name
 from pruneaudit.signals.derived import answer_digest
@@ -122,16 +128,18 @@ def collect(
     if factory is None:
         architecture_of(files)
     folder = folder_of(files[0])
-    audit_data = whole_source(data, options, runtime.data_folder, folder)
+    name, raw = read_source(data, runtime.data_folder)
+    raw = with_tokenizer_of(raw, folder)
+    given = membership_of(membership, files, len(raw.y))
+    if canaries is not None:
+        given, raw = with_canaries(given, raw, Path(canaries))
+    audit_data = whole(raw, options, name)
     notes |= dict.fromkeys(audit_data.notes)
     if queries.count > 1 and audit_data.kind == "table":
         raise UserError(
             f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped, and tokens of"
             " texts dropped"
         )
-    given = membership_of(membership, files, len(audit_data.y))
-    if canaries is not None:
-        given, audit_data = with_canaries(given, audit_data, Path(canaries))
     for place in dict.fromkeys(filter(None, map(folder_of, files))):
         check_tokenizer(audit_data, place)
         audit_data = with_labels_of(audit_data, place, notes.setdefault)

@@ -38,7 +38,20 @@ def whole_source(
         UserError: the source is unknown, its data are missing or malformed, or the constants do not fit.
     """
     name, read = read_source(data, data_root)
-    read = with_tokenizer_of(read, folder)
+    return whole(with_tokenizer_of(read, folder), options, name)
+
+
+def whole(read: RawSamples, options: NetworkOptions, name: str) -> AuditData:
+    """All samples, in their order, with the requested normalisation.
+
+    Args:
+        read: the samples.
+        options: the user's `mean` and `std`.
+        name: the name of their source.
+
+    Raises:
+        UserError: the constants do not fit, or texts need a tokenizer.
+    """
     rows = np.arange(len(read.y))
     none = np.zeros(len(rows), dtype=bool)
     raw = read.taken(rows, none)
