@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.external.networks import maker_of
+from pruneaudit.external.makers import maker_of
 from pruneaudit.models import build_model
 
 MODULE = "factories_of_all_kinds"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import pruneaudit
 from pruneaudit.core.errors import UserError
 from pruneaudit.defenses.dp import DEFENSE, DpOptions
-from pruneaudit.external.networks import maker_of
+from pruneaudit.external.makers import maker_of
 from pruneaudit.models import build_model
 from vision_libraries import torchvision_or_skip
 
