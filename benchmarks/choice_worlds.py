@@ -39,6 +39,8 @@ class Half:
     leakage: Callable[[int], Measurement]
     """Of a candidate, measured when it is asked for."""
     accuracy: Callable[[int], PerVictim]
+    estimate: Callable[[int], float]
+    """The leakage alone, without an error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +49,8 @@ class Truth:
 
     leakage: np.ndarray
     """(m,) over new models and new samples."""
-    here: np.ndarray
-    """(m,) over new models on these samples; the same where samples have no errors of their own."""
+    here: Callable[[int], float]
+    """Of a candidate, over new models on these samples; the same where samples have no errors of their own."""
     accuracy: np.ndarray
     """(m,)."""
     bytes: np.ndarray
@@ -136,7 +138,8 @@ class Estimates:
         order, half = np.arange(self.num_models), self.num_models // 2
         rungs = tuple(_of_values(*values, order < number) for number in (half // 2, half))
         confirm, whole = (_of_values(*values, order >= number) for number in (half, 0))
-        return Study(Truth(leakage, leakage, accuracy, sizes), rungs, confirm, whole)
+        truth = Truth(leakage, lambda number: float(leakage[number]), accuracy, sizes)
+        return Study(truth, rungs, confirm, whole)
 
     def _errors(self, rng: np.random.Generator) -> np.ndarray:
         common = rng.standard_normal(self.num_models)
@@ -149,7 +152,7 @@ def _of_values(leakage: np.ndarray, accuracy: np.ndarray, chosen: np.ndarray) ->
         # Without errors of samples, the error is the spread between models.
         return lambda candidate: PerVictim(values[candidate, chosen], np.zeros((int(chosen.sum()), 2)))
 
-    return Half(figures(leakage), figures(accuracy))
+    return Half(figures(leakage), figures(accuracy), lambda candidate: float(leakage[candidate, chosen].mean()))
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,12 @@ class Matrices:
     """Standard deviation of the effects of (candidate, sample): errors that the search shares with the confirmation."""
     common: float = 1.0
     num_fresh: int = 400
-    """New models that measure what is true on these samples; 0: not measured."""
+    """New models that measure what is true on these samples."""
+
+    @property
+    def _alone(self) -> Matrices:
+        """The same world with one candidate, whatever the others are."""
+        return replace(self, candidates=Spread(1))
 
     @property
     def limits(self) -> Limits:
@@ -185,8 +193,8 @@ class Matrices:
         """Draws one study."""
         above, _, sizes = self.candidates.draw(rng)
         limit = self.limits.leakage[self.figure]
-        gains, found = _scale_of(self)
-        leakage = np.clip(limit + _error_of(self) * above, found[0], found[-1])
+        gains, found = _scale_of(self._alone)
+        leakage = np.clip(limit + _error_of(self._alone) * above, found[0], found[-1])
         gain = np.interp(leakage, found, gains)  # (m,)
         samples = self._samples(rng)
         half = self.num_models // 2
@@ -194,13 +202,12 @@ class Matrices:
         both = tuple(np.concatenate(parts, axis=1) for parts in zip(*banks, strict=True))
         first = tuple(part[:, : half // 2] for part in banks[0])
         *rungs, confirm, whole = (self._half(*bank) for bank in (first, *banks, both))
-        here = self._here(gain, samples, rng) if self.num_fresh else leakage
-        accuracy = np.full(len(gain), 0.75)
-        return Study(Truth(leakage, here, accuracy, sizes), tuple(rungs), confirm, whole)
+        truth = Truth(leakage, lambda number: self._here(gain, samples, number), np.full(len(gain), 0.75), sizes)
+        return Study(truth, tuple(rungs), confirm, whole)
 
     def leakage(self, gain: np.ndarray) -> np.ndarray:
         """The true leakage of candidates with these gains (n,), over new models and samples."""
-        return np.interp(gain, *_scale_of(self))
+        return np.interp(gain, *_scale_of(self._alone))
 
     def _samples(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Effects (N,), memorisation (N,), and effects of (candidate, sample) (m, N)."""
@@ -229,10 +236,10 @@ class Matrices:
 
     def _half(self, phi: np.ndarray, member: np.ndarray) -> Half:
         """The figures of some models, each with the others of its half as references."""
-        num = phi.shape[1]
+        group = min(phi.shape[1], self.num_models // 2)
 
         def leakage(candidate: int) -> Measurement:
-            scores = referenced(phi[candidate], min(num, self.num_models // 2))
+            scores = referenced(phi[candidate], group)
             if self.figure != TPR:
                 return auc_influence(scores, member[candidate])
             generator = np.random.default_rng(0)
@@ -241,19 +248,22 @@ class Matrices:
 
         right = np.ones(phi.shape[1:], dtype=bool)
         right[:, ::4] = False
-        return Half(leakage, lambda candidate: rate_influence(right, right | True, member[candidate]).fpr)
+        return Half(
+            leakage,
+            lambda candidate: rate_influence(right, right | True, member[candidate]).fpr,
+            lambda candidate: _mean(referenced(phi[candidate], group), member[candidate], self.figure),
+        )
 
-    def _here(
-        self, gain: np.ndarray, samples: tuple[np.ndarray, np.ndarray, np.ndarray], rng: np.random.Generator
-    ) -> np.ndarray:
-        """The leakage (m,) of new models on these samples."""
-        group, found = self.num_models // 2, []
-        for _ in range(max(self.num_fresh // group, 1)):
-            phi, member = self._bank(gain, samples, group, rng)
-            found.append(
-                [_mean(referenced(one, group), inside, self.figure) for one, inside in zip(phi, member, strict=True)]
-            )
-        return np.mean(found, axis=0)
+    def _here(self, gain: np.ndarray, samples: tuple[np.ndarray, np.ndarray, np.ndarray], number: int) -> float:
+        """What new models of a candidate give away on these samples."""
+        common, memorised, own = samples
+        chosen = slice(number, number + 1)
+        rng, group = np.random.default_rng(number), self.num_models // 2
+        found = []
+        for _ in range(self.num_fresh // group):
+            phi, member = self._bank(gain[chosen], (common, memorised, own[chosen]), group, rng)
+            found.append(_mean(referenced(phi[0], group), member[0], self.figure))
+        return float(np.mean(found))
 
 
 def referenced(phi: np.ndarray, group: int) -> np.ndarray:
@@ -275,15 +285,12 @@ def _mean(scores: np.ndarray, member: np.ndarray, figure: str) -> float:
 def _scale_of(world: Matrices) -> tuple[np.ndarray, np.ndarray]:
     """Gains, and what they give away over new models and samples: large draws, smoothed by a polynomial."""
     gains = np.linspace(0.0, 1.5, 16)
-    rng, sizes = np.random.default_rng(12), (30, 20_000)
-    one = replace(world, candidates=Spread(len(gains)), num_samples=sizes[1])
-    found = np.zeros(len(gains))
-    group = world.num_models // 2
-    for _ in range(sizes[0]):
+    rng, num_banks = np.random.default_rng(12), 100
+    one, group, found = replace(world, num_samples=6_000), world.num_models // 2, np.zeros(len(gains))
+    for _ in range(num_banks):
         for place, gain in enumerate(gains):
-            samples = replace(one, candidates=Spread(1))._samples(rng)
-            phi, member = replace(one, candidates=Spread(1))._bank(np.array([gain]), samples, group, rng)
-            found[place] += _mean(referenced(phi[0], group), member[0], world.figure) / sizes[0]
+            phi, member = one._bank(np.array([gain]), one._samples(rng), group, rng)
+            found[place] += _mean(referenced(phi[0], group), member[0], world.figure) / num_banks
     smooth = np.polynomial.Polynomial.fit(gains, found, 4)(gains)
     return gains, np.maximum.accumulate(smooth)
 
@@ -292,10 +299,10 @@ def _scale_of(world: Matrices) -> tuple[np.ndarray, np.ndarray]:
 def _error_of(world: Matrices) -> float:
     """s: the standard error at the limit, with the whole bank, over 60 banks."""
     rng, gain = np.random.default_rng(13), np.array([0.5])
-    one, found = replace(world, candidates=Spread(1)), []
+    found = []
     for _ in range(60):
-        samples = one._samples(rng)
-        banks = [one._bank(gain, samples, world.num_models // 2, rng) for _ in range(2)]
+        samples = world._samples(rng)
+        banks = [world._bank(gain, samples, world.num_models // 2, rng) for _ in range(2)]
         scores = np.concatenate([referenced(phi[0], world.num_models // 2) for phi, _ in banks])
         found.append(_mean(scores, np.concatenate([member[0] for _, member in banks]), world.figure))
     return float(np.std(found, ddof=1))

@@ -1,10 +1,10 @@
 """How often does a choice break its own limits, and how much larger than necessary is the chosen network?
 
-In simulated studies (`choice_worlds.py`) it is known what every candidate leaks. Four ways of choosing, all by the
+In simulated studies (`choice_worlds.py`) it is known what every candidate leaks. Three ways of choosing, all by the
 program's own functions:
 
 - naive: the smallest candidate whose estimates keep the limits, from the whole bank;
-- own bound: the smallest whose one-sided 95% bounds keep them, from the whole bank;
+- own bound: the smallest whose one-sided 95% bounds keep them, from the whole bank (not in worlds of scores);
 - certified: rungs of 4 and of 8 models and the list of one half, the certificate from the other half.
 
     python benchmarks/choose.py                      # all worlds, 1,000 studies each
@@ -27,7 +27,7 @@ from pruneaudit.choosing.bench import Trial
 from pruneaudit.choosing.rungs import Race
 from pruneaudit.evaluation.certificate import Candidate, Scope, certify
 from pruneaudit.evaluation.measure import Accuracies, Measured
-from pruneaudit.evaluation.shortlist import HOPELESS, shortlist
+from pruneaudit.evaluation.shortlist import shortlist
 from pruneaudit.study.choose import Choose
 
 World = Estimates | Matrices
@@ -58,16 +58,33 @@ class Outcome:
 
 def choose(world: World, study: Study, most: int | None) -> dict[str, int | None]:
     """The candidate that each way ships; None: nothing."""
-    count = len(study.truth.bytes)
-    whole = [candidate_of(world, study, study.whole, number) for number in range(count)]
     listed = shortlist(searched(world, study), world.limits, most).candidates
     confirmed = [candidate_of(world, study, study.confirm, int(one.name)) for one in listed]
     chosen = certify(confirmed, world.limits, SCOPE).chosen
     return {
-        "naive": smallest(whole, HOPELESS),
-        "own bound": smallest(whole, world.limits.alpha),
+        "naive": naive(world, study),
+        "own bound": by_own_bound(world, study) if isinstance(world, Estimates) else None,
         "certified": None if chosen is None else int(chosen.name),
     }
+
+
+def naive(world: World, study: Study) -> int | None:
+    """The smallest candidate whose estimates from the whole bank keep the limits."""
+    limits, whole = world.limits, study.whole
+    kept = [
+        number
+        for number in range(len(study.truth.bytes))
+        if whole.estimate(number) <= limits.leakage[world.figure]
+        and (limits.min_accuracy is None or whole.accuracy(number).values.mean() >= limits.min_accuracy)
+    ]
+    return min(kept, key=lambda number: study.truth.bytes[number], default=None)
+
+
+def by_own_bound(world: World, study: Study) -> int | None:
+    """The smallest candidate whose one-sided bounds, from the whole bank, keep the limits."""
+    whole = [candidate_of(world, study, study.whole, number) for number in range(len(study.truth.bytes))]
+    kept = [int(one.name) for one in whole if one.p_value <= world.limits.alpha]
+    return min(kept, key=lambda number: study.truth.bytes[number], default=None)
 
 
 def searched(world: World, study: Study) -> list[Candidate]:
@@ -88,12 +105,6 @@ def _trial(world: World, study: Study, half: Half, number: int) -> Trial:
     return Trial(tuple(range(len(found.values))), candidate, Accuracies(accuracy, accuracy), {ATTACK: measured})
 
 
-def smallest(candidates: list[Candidate], most: float) -> int | None:
-    """The smallest candidate with a p-value of at most `most`."""
-    kept = [one for one in candidates if one.p_value <= most]
-    return int(min(kept, key=lambda one: one.bytes or 0.0).name) if kept else None
-
-
 def simulate(world: World, num_studies: int, seed: int = 0, most: int | None = MOST) -> Mapping[str, Outcome]:
     """Many studies of a world; the outcome of each way of choosing."""
     limit = world.limits.leakage[world.figure]
@@ -110,7 +121,7 @@ def simulate(world: World, num_studies: int, seed: int = 0, most: int | None = M
             if shipped is None:
                 rows[way].append((False, False, False, np.nan))
                 continue
-            broken_here = bool(truth.here[shipped] >= limit) or not is_accurate[shipped]
+            broken_here = truth.here(shipped) >= limit or not is_accurate[shipped]
             ratio = truth.bytes[shipped] / oracle if within[shipped] else np.nan
             rows[way].append((True, not within[shipped], broken_here, ratio))
     return {way: _outcome(np.array(found, dtype=float)) for way, found in rows.items()}

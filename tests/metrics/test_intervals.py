@@ -17,6 +17,7 @@ from pruneaudit.metrics import (
     two_way,
     two_way_replicates,
 )
+from pruneaudit.metrics.intervals import _quantile
 
 
 def bank(num_victims, num_samples=200, seed=0, shift=1.0):
@@ -201,3 +202,10 @@ def test_metrics_unpack_into_intervals():
     metric = auc_influence(*bank(3))
     assert isinstance(metric, PerVictim)
     assert two_way(*metric) == two_way(metric.values, metric.influence)
+
+
+def test_quantiles_are_those_of_scipy_stats_bit_for_bit():
+    rng = np.random.default_rng(0)
+    for freedom, alpha in zip(np.exp(rng.uniform(0, 9, 200)), rng.uniform(1e-4, 0.5, 200), strict=True):
+        assert _quantile(freedom, alpha) == stats.t.ppf(1 - alpha / 2, freedom)
+        assert _quantile(np.inf, alpha) == stats.norm.ppf(1 - alpha / 2)

@@ -24,7 +24,7 @@ Racing: Maron and Moore 1994. Halving: Jamieson and Talwalkar 2016 (arXiv 1502.0
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import scipy
@@ -118,19 +118,23 @@ class Race:
             return None
         if not self.limits.leakage or not trial.measured or trial.measured.keys() != rival.measured.keys():
             return None
-        differences = [
-            difference_of(trial.measured[played].by_column[column], rival.measured[played].by_column[column])
-            for column in self.limits.leakage
-            for played in trial.measured
-        ]
-        if self.limits.min_accuracy is not None:
-            differences.append(difference_two_way(rival.accuracies.test, trial.accuracies.test))
-        bounds = [self._lower_bound(difference) for difference in differences]
-        if not all(bound > 0 for bound in bounds):
-            return None
-        shown = {"figure": next(iter(self.limits.leakage)), "difference": differences[0].value, "bound": bounds[0]}
+        first: Estimate | None = None
+        for difference in self._differences(trial, rival):
+            if self._lower_bound(difference) <= 0:
+                return None
+            first = first or difference
+        assert first is not None  # a figure of leakage is limited
+        shown = {"figure": next(iter(self.limits.leakage)), "difference": first.value}
         attack = next(iter(trial.measured))[0]
-        return _passed(own, "raced out", against=other.name, attack=attack, **shown)
+        return _passed(own, "raced out", against=other.name, attack=attack, bound=self._lower_bound(first), **shown)
+
+    def _differences(self, trial: Trial, rival: Trial) -> Iterator[Estimate]:
+        """How much worse a candidate is than a rival in each limited figure."""
+        for column in self.limits.leakage:
+            for played, measured in trial.measured.items():
+                yield difference_of(measured.by_column[column], rival.measured[played].by_column[column])
+        if self.limits.min_accuracy is not None:
+            yield difference_two_way(rival.accuracies.test, trial.accuracies.test)
 
     def _lower_bound(self, difference: Estimate) -> float:
         """The one-sided lower bound of a difference; minus infinity if unknown."""
@@ -202,8 +206,8 @@ def evenly(items: list[Candidate], most: int) -> list[Candidate]:
 
 def _quantile(alpha: float, freedom: float) -> float:
     if math.isinf(freedom):
-        return float(scipy.stats.norm.isf(alpha))
-    return float(scipy.stats.t.isf(alpha, freedom))
+        return -float(scipy.special.ndtri(alpha))
+    return -float(scipy.special.stdtrit(freedom, alpha))  # much faster than scipy.stats
 
 
 def _passed(candidate: Candidate, why: str, **facts: object) -> PassedOver:

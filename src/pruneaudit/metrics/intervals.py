@@ -264,9 +264,10 @@ def _estimate(
 
 def _quantile(freedom: float, alpha: float) -> float:
     """Of the t distribution; of the normal one for infinite degrees of freedom."""
+    # The functions behind `scipy.stats`: the same bits, many times faster.
     if np.isinf(freedom):
-        return float(scipy.stats.norm.ppf(1 - alpha / 2))
-    return float(scipy.stats.t.ppf(1 - alpha / 2, freedom))
+        return float(scipy.special.ndtri(1 - alpha / 2))
+    return float(scipy.special.stdtrit(freedom, 1 - alpha / 2))
 
 
 def _at_bound(found: Estimate, bounds: tuple[float, float], alpha: float, num_trials: int | None) -> Estimate:
