@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation.certificate import Candidate, Certificate, Scope, certify
-from pruneaudit.evaluation.limit_test import LimitTest
+from pruneaudit.evaluation.limit_test import LimitTest, Question, answer
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.evaluation.shortlist import shortlist
+from pruneaudit.metrics import PerVictim
 
 LIMITS = Limits(min_accuracy=0.75, max_tpr={0.01: 0.05})
 SCOPE = Scope(study="s", num_search_models=8, num_confirm_models=8, num_references=7, num_samples=500, num_candidates=5)
@@ -29,6 +30,16 @@ def candidate(name, p_value, size=100.0, accuracy_p=0.001, **more):
         ),
     )
     return Candidate(name=name, tests=tests, bytes=size, **more)
+
+
+def measured(name, tpr, size=100.0):
+    """A candidate whose tests come from figures of eight models."""
+    rng = np.random.default_rng(len(name))
+    tests = [
+        answer(Question(figure, limit), PerVictim(mean + 0.01 * rng.standard_normal(8), np.zeros((8, 2))))
+        for figure, limit, mean in (("test_accuracy", 0.75, 0.8), ("tpr_at_1%_fpr", 0.05, tpr), ("auc", None, 0.6))
+    ]
+    return Candidate(name=name, tests=tuple(tests), bytes=size)
 
 
 def outcomes(certificate):
@@ -86,7 +97,8 @@ def test_least_leakage_is_by_the_search_half():
 
 
 def test_a_written_certificate_is_read_back_and_a_changed_one_refused(tmp_path):
-    found = certify([candidate("a", 0.01, 300), candidate("b", 0.2)], LIMITS, SCOPE)
+    found = certify([measured("a", 0.03), measured("b", 0.05)], LIMITS, SCOPE)
+    assert outcomes(found) == ["chosen", "failed"]
     path = found.write(tmp_path / "certificate.json")
     assert Certificate.read(path) == found
     values = json.loads(path.read_text())
@@ -94,6 +106,11 @@ def test_a_written_certificate_is_read_back_and_a_changed_one_refused(tmp_path):
         (lambda v: v["judged"][1].update(outcome="chosen"), "changed"),
         (lambda v: v["judged"][0]["candidate"]["tests"][1].update(p_value=0.5), "changed"),
         (lambda v: v["limits"].update(alpha=0.3), "changed"),
+        (lambda v: v["judged"][0]["candidate"]["tests"][1].update(p_value=0.001), "changed"),
+        (lambda v: v["judged"][0]["candidate"]["tests"][1].update(value=0.01), "changed"),
+        (lambda v: v["judged"][0]["candidate"]["tests"][1].update(bound=0.01), "changed"),
+        (lambda v: v["judged"][0]["candidate"]["tests"][1].update(method="exact"), "changed"),
+        (lambda v: v["judged"][0]["candidate"]["tests"][1].update(method="none"), "changed"),
         (lambda v: v.update(format=2), "format 2"),
         (lambda v: v.update(kind="x"), "not a certificate"),
         (lambda v: v.update(more=1), "more"),

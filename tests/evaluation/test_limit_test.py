@@ -6,7 +6,7 @@ import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruneaudit.evaluation.limit_test import LOGIT, PERCENTILE, Question, T, answer, unanswered
+from pruneaudit.evaluation.limit_test import LOGIT, PERCENTILE, LimitTest, Question, T, answer, follows, unanswered
 from pruneaudit.metrics import PerVictim, Replicated, bootstrap_tpr, mean_of, rate_influence
 
 
@@ -108,3 +108,21 @@ def test_without_a_figure_the_limit_counts_as_broken():
     for test in (answer(Question("auc", 0.6), nothing), unanswered(Question("auc", 0.6), "too few")):
         assert test.p_value == 1 and test.value is None and test.suppressed
     assert answer(Question("auc"), made(0.6)).p_value is None
+
+
+@given(
+    st.floats(0.0, 1.0),
+    st.floats(0.01, 0.99) | st.none(),
+    st.floats(0.0, 0.1),
+    st.sampled_from(["auc", "test_accuracy"]),
+    st.integers(1, 4),
+)
+def test_whatever_is_answered_follows_from_its_own_figures(mean, limit, spread, figure, num_victims):
+    test = answer(Question(figure, limit, num_trials=100), made(mean, spread, num_victims))
+    assert follows(test, 0.05)
+    assert follows(LimitTest.model_validate_json(test.model_dump_json()), 0.05)
+    assert follows(unanswered(Question(figure, limit), "why"), 0.05)
+    if test.p_value is not None and test.error:
+        assert not follows(test.model_copy(update={"bound": 0.5 * test.value}), 0.05) or figure == "test_accuracy"
+        if test.p_value > 0.01:
+            assert not follows(test.model_copy(update={"p_value": test.p_value / 2}), 0.05)

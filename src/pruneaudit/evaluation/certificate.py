@@ -21,7 +21,7 @@ from typing import Literal
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import read_json, write_atomically
 from pruneaudit.core.options import Options, validated
-from pruneaudit.evaluation.limit_test import LimitTest
+from pruneaudit.evaluation.limit_test import LimitTest, follows
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.metrics.multiple import holm_adjusted
 
@@ -188,7 +188,8 @@ class Certificate(Options):
             )
         found = validated(cls, values, str(path))
         again = _judged([one.candidate for one in found.judged], found.limits, found.procedure == FIXED_SEQUENCE)
-        if again != found.judged:
+        tests = [test for one in found.judged for test in one.candidate.tests]
+        if again != found.judged or not all(follows(test, found.limits.alpha) for test in tests):
             raise UserError(f"{path}: its outcomes do not follow from its figures: it was changed; choose again")
         return found
 

@@ -37,6 +37,8 @@ NEAR = 3.0
 """A value within this many standard errors of a bound of (0, 1) is near it."""
 T, LOGIT, PERCENTILE, EXACT, UNKNOWN = "normal", "t and logit", "normal and percentile", "exact", "none"
 """Methods of a p-value."""
+_ANY_LIMIT = 0.5
+_ROUNDING = 1e-7
 
 
 class LimitTest(Options):
@@ -97,6 +99,38 @@ class Question:
     """The study's seed, for the replicates near a bound."""
 
 
+def follows(test: LimitTest, alpha: float) -> bool:
+    """Whether p-value and bound follow from value, error and limit; of replicates only what the error alone implies.
+
+    Args:
+        test: as written to a file.
+        alpha: error probability of the bound.
+    """
+    if test.method == UNKNOWN or test.value is None or test.error is None or test.bound is None:
+        return test.value is None and test.bound is None and test.p_value == (None if test.limit is None else 1.0)
+    if (test.p_value is None) != (test.limit is None) or test.method not in (T, LOGIT, PERCENTILE, EXACT):
+        return False
+    if test.method == EXACT:
+        return test.error == 0
+    value, bound, limit = _mirrored(test.is_upper, test.value, test.bound, test.limit)
+    freedom = math.inf if test.freedom is None else test.freedom
+    if not test.error or (test.method == LOGIT) != math.isfinite(freedom):
+        return False
+    by_error = (value, test.error, freedom, limit, alpha)
+    shown = _by_t(*by_error) if test.method != LOGIT else _larger(_by_t(*by_error), _by_logit(*by_error), LOGIT)
+    least = min(max(shown.bound, 0.0), 1.0)
+    p_value = shown.p_value if test.p_value is None else test.p_value
+    if test.method == PERCENTILE:
+        return p_value > shown.p_value - _ROUNDING and bound > least - _ROUNDING
+    return abs(p_value - shown.p_value) < _ROUNDING and abs(bound - least) < _ROUNDING
+
+
+def _mirrored(is_upper: bool, value: float, bound: float, limit: float | None) -> tuple[float, float, float]:
+    """Value, bound and limit as those of a figure with an upper limit; without a limit, any will do."""
+    asked = _ANY_LIMIT if limit is None else limit
+    return (value, bound, asked) if is_upper else (1 - value, 1 - bound, 1 - asked)
+
+
 class _Shown(NamedTuple):
     p_value: float
     bound: float
@@ -115,8 +149,7 @@ def answer(question: Question, found: Measurement) -> LimitTest:
         return unanswered(question, "no victim has a value, or there are too few samples for a standard error")
     upper = question.figure != ACCURACY
     # Everything below is about a figure with an upper limit; a lower one is mirrored.
-    value = estimate.value if upper else 1 - estimate.value
-    limit = 0.5 if question.limit is None else question.limit if upper else 1 - question.limit
+    value, _, limit = _mirrored(upper, estimate.value, 0.0, question.limit)
     shown = _shown(value, estimate.std_error, estimate.freedom, limit, question, found)
     bound = min(max(shown.bound, 0.0), 1.0)
     return LimitTest(
