@@ -1,13 +1,15 @@
 """The gate for certificates: which budgets a certificate covers."""
 
+import numpy as np
 import pytest
 
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.files import seal_files
 from pruneaudit.evaluation.certificate import Candidate, Scope, certify
-from pruneaudit.evaluation.limit_test import LimitTest
+from pruneaudit.evaluation.limit_test import Question, answer
 from pruneaudit.evaluation.limits import Limits
 from pruneaudit.gate import certificate_markdown, certificate_record, check_certificate, read_certificate
+from pruneaudit.metrics import PerVictim
 
 LIMITS = Limits(min_accuracy=0.75, max_tpr={0.01: 0.05}, max_auc=0.6)
 SCOPE = Scope(
@@ -22,8 +24,10 @@ SCOPE = Scope(
 )
 
 
-def certificate(p_value=0.01, limits=LIMITS):
-    tests = [LimitTest(figure=f, limit=v, value=v / 2, error=0.01, p_value=p_value) for f, v in limits.leakage.items()]
+def certificate(limits=LIMITS, share=0.5):
+    """Of one candidate, whose figures are a share of each limit of leakage."""
+    spread = 0.001 * np.arange(-4.0, 4.0)
+    tests = [answer(Question(f, v), PerVictim(share * v + spread, np.zeros((8, 2)))) for f, v in limits.leakage.items()]
     return certify([Candidate(name="rtn-4", bytes=100.0, tests=tuple(tests))], limits, SCOPE)
 
 
@@ -52,7 +56,7 @@ def test_budgets_are_covered_by_limits_of_the_same_figure(budgets, outcome, code
 
 
 def test_a_certificate_that_names_no_network_does_not_pass():
-    gate = check_certificate(certificate(p_value=0.06))
+    gate = check_certificate(certificate(share=1.0))
     assert (gate.outcome, gate.exit_code, gate.chosen) == ("over", 1, None)
     assert "names no network" in certificate_markdown(gate, "c.json")
 
