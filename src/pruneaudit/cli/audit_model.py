@@ -37,14 +37,14 @@ COMPRESSION, STUDY = "Compressed versions", "The study"
 
 def command(
     weights: Annotated[
-        str, typer.Option("--weights", metavar="FILE", help="Your trained model: .pt, .safetensors, ..")
-    ],
-    factory: Annotated[
-        str, typer.Option("--factory", metavar="MODULE:FUNCTION", help="Function or class that builds the network.")
+        str,
+        typer.Option(
+            "--weights", metavar="FILE", help="Your trained model: .pt, .safetensors, .., or a folder of Transformers."
+        ),
     ],
     data: Annotated[
         str,
-        typer.Option("--data", help="npz:FILE or a data source: all samples, members and others."),
+        typer.Option("--data", help="npz:FILE, text:FILE or a data source: all samples, members and others."),
     ],
     member: Annotated[
         str,
@@ -54,6 +54,15 @@ def command(
             help=".npy, .npz, .csv or .txt: a 0 or 1 for each row of the data, or the row numbers of the members.",
         ),
     ],
+    factory: Annotated[
+        str,
+        typer.Option(
+            "--factory",
+            metavar="MODULE:FUNCTION",
+            help="Function or class that builds the network, or a packaged network. For a folder of Transformers: hf,"
+            " with --factory-option folder=BASE, from which it was fine-tuned.",
+        ),
+    ] = "",
     train: Annotated[
         str,
         typer.Option(
@@ -146,10 +155,12 @@ def command(
 
     if references is not None and minutes is not None:
         raise UserError(f"got --references {references} and --minutes {minutes:g}, expected one of them; leave one out")
+    if not factory:
+        raise UserError(_what_builds(weights))
     asked = OwnModel(
         weights,
         member,
-        data,
+        _with_tokenizer(data, Path(weights).expanduser()),
         factory,
         keyed_values("--factory-option", factory_option or []),
         weights_key,
@@ -192,6 +203,34 @@ def command(
         if is_new:
             file.unlink(missing_ok=True)
         raise
+
+
+def _with_tokenizer(data: str, weights: Path) -> str:
+    """The source, if it has texts, with the tokenizer of a folder of Transformers, unless it names another one."""
+    from pruneaudit.core.options import validated
+    from pruneaudit.data import SOURCES
+    from pruneaudit.data.tokenizing import FILE
+    from pruneaudit.models._hf_folder import is_of_transformers
+    from pruneaudit.study import Source
+
+    if not is_of_transformers(weights) or not (weights / FILE).is_file():
+        return data
+    source = validated(Source, data, "--data")
+    takes_one = "tokenizer" in SOURCES.get(source.name).Options.model_fields
+    return f"{data}:tokenizer={weights}" if takes_one and "tokenizer" not in source.options else data
+
+
+def _what_builds(weights: str) -> str:
+    """What to say without a factory."""
+    from pruneaudit.models._hf_folder import is_of_transformers
+
+    if not is_of_transformers(Path(weights).expanduser()):
+        return "--factory: got none, expected the function that builds the network: --factory MODULE:FUNCTION"
+    return (
+        f"--factory: got none, and {weights} does not say where its training began, as the references need; if it was"
+        " fine-tuned, give --factory hf --factory-option folder=BASE (and new_head=true if it has no classifier), else"
+        f" --factory hf --factory-option folder={weights} --factory-option from_scratch=true"
+    )
 
 
 def write_study(file: Path, values: dict[str, Any]) -> Path:

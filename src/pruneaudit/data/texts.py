@@ -151,8 +151,8 @@ class RawTexts(RawSamples):
             return read_tokenizer(Path(asked))
         if not public.any():
             raise UserError(
-                "texts: there are no public samples to build a tokenizer on; in a study set data.num_public (such as"
-                " 2000), elsewhere name the tokenizer of the network, as in text:FILE:tokenizer=FOLDER"
+                "texts: there are no public samples to build a tokenizer on; name the tokenizer of your network, as in"
+                " text:FILE:tokenizer=FOLDER, or in a study of new networks set data.num_public (such as 2000)"
             )
         return build_tokenizer([self.texts[row] for row in rows[public]], self.options.vocabulary_size)
 

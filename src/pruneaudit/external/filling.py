@@ -145,6 +145,8 @@ def _misfit(match: Match, at: str, path: Path, advice: str) -> str:
     unexpected = f"has {_some(match.unexpected)}, which the network does not have" if match.unexpected else ""
     where = f" under '{at}'" if at else ""
     reason = "; ".join(part for part in (lacking, unexpected) if part)
+    if any(".lora_" in name for name in match.unexpected):
+        advice = "; merge the adapter first: peft_model.merge_and_unload()"
     return f"{path}: does not fit the factory's network (the file{where} {reason}){advice}"
 
 
