@@ -109,3 +109,21 @@ def test_a_sample_of_unknown_membership_is_marked_once_for_all_models_that_are_t
     named = {"member": member, "model_ids": ["a", "b", "c"]}
     assert "unknown" not in membership_of(named, FILES[::2], 5)  # the row of b is not taken
     assert membership_of(member[1], FILES[:1], 5)["unknown"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unknown"),
+    [("m.txt", "1\n3\n", []), ("m.csv", "row,member\n0,0\n1,1\n2,-1\n3,1\n", [2]), ("m.txt", "0\n1\n0\n1\n", [])],
+)
+def test_one_model_can_have_a_list(tmp_path, name, text, unknown):
+    (tmp_path / name).write_text(text)
+    found = membership_of(tmp_path / name, [Path("a.pt")], 4)
+    assert found["member"].tolist() == [[False, True, False, True]]
+    assert np.flatnonzero(found.get("unknown", np.zeros(4))).tolist() == unknown
+
+
+def test_a_list_of_another_length_is_refused_by_the_name_of_its_file(tmp_path):
+    (tmp_path / "m.txt").write_text("7\n")
+    with pytest.raises(UserError, match=r"^.*m\.txt: ") as refused:
+        membership_of(tmp_path / "m.txt", [Path("a.pt")], 4)
+    assert str(refused.value).count("m.txt") == 1

@@ -40,7 +40,11 @@ def command(
     ],
     membership: Annotated[
         str,
-        typer.Option("--membership", help=".npz: member (models, samples), model_ids, eligible, placebo, ..."),
+        typer.Option(
+            "--membership",
+            help=".npz: member (models, samples), model_ids, eligible, placebo, ...; of one model also .txt or .csv,"
+            " such as the row numbers of its members.",
+        ),
     ],
     data: Annotated[
         str, typer.Option("--data", help="npz:FILE, text:FILE, or a data source (pruneaudit list datasets).")

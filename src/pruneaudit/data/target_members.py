@@ -34,12 +34,13 @@ _ROW_COLUMNS = ("id", "ids", "row", "index")
 _MEMBER_COLUMN = "member"
 
 
-def read_members(path: Path, num_rows: int) -> np.ndarray:
+def read_members(path: Path, num_rows: int, where: str = "target.member: ") -> np.ndarray:
     """Reads the file of a target's members; no code in it is run.
 
     Args:
         path: the file.
         num_rows: R.
+        where: what stands before its path in messages.
 
     Returns:
         (R,) int8: 1 for members, 0 for non-members, -1 where neither is known.
@@ -47,7 +48,7 @@ def read_members(path: Path, num_rows: int) -> np.ndarray:
     Raises:
         UserError: the file cannot be read, or its values are neither of the two forms.
     """
-    where = f"target.member: {path}"
+    where = f"{where}{path}"
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{where}: got a '{path.suffix}' file, expected one of {', '.join(SUFFIXES)}")

@@ -8,6 +8,8 @@
 | `canary`, `ids`, `holdout`, `placebo` | (N,) each | optional, as in `Signals` |
 
 With `model_ids`, rows can be in any order, and there can be more rows than files. Without, row 0 is the first file's.
+
+The membership of one model can also be a `.txt` or `.csv`, as for a target (`data/target_members.py`).
 """
 
 # R rows, M models (files), N samples
@@ -24,12 +26,15 @@ import numpy as np
 from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import nearest
 from pruneaudit.core.unpacking import array_of, check_zip
+from pruneaudit.data.target_members import read_members
 from pruneaudit.data.unknown_members import split_unknown
 from pruneaudit.external.weight_files import model_names, rows_named_after
 from pruneaudit.signals.arrays import as_array
 
 PER_MODEL = ("member", "eligible", "is_victim", "group")
 PER_SAMPLE = ("canary", "ids", "holdout", "unknown", "placebo")
+LISTS = (".txt", ".csv")
+"""Suffixes of files with the membership of one model."""
 KEYS = (*PER_MODEL, *PER_SAMPLE, "model_ids")
 
 Given = str | Path | Mapping[str, Any] | np.ndarray
@@ -39,7 +44,7 @@ def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict
     """The membership keys of `Signals`: rows are files, columns are samples.
 
     Args:
-        given: an `.npz`, or its arrays by key, or only `member`.
+        given: an `.npz`, or its arrays by key, or only `member`; for one model also a `.txt` or `.csv`.
         files: the M files of weights, in the order of the models.
         num_samples: N.
 
@@ -50,6 +55,8 @@ def membership_of(given: Given, files: Sequence[Path], num_samples: int) -> dict
         UserError: keys or shapes are wrong, or rows and files do not match.
     """
     name = str(given) if isinstance(given, str | Path) else "membership"
+    if isinstance(given, str | Path) and Path(given).suffix.lower() in LISTS:
+        given = {"member": read_members(Path(given).expanduser(), num_samples, "").astype(float)}
     try:
         arrays = _arrays(given)
         _check(arrays, num_samples)
