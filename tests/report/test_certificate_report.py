@@ -8,7 +8,7 @@ from test_report_html import EVIL, Page
 
 from pruneaudit.evaluation.certificate import PassedOver, certify
 from pruneaudit.report.chosen import certificate_markdown, certificate_page
-from pruneaudit.report.conclusions.certificate import naive_choice, needed_models, not_chosen
+from pruneaudit.report.conclusions.certificate import naive_choice, needed_models, needed_samples, not_chosen
 from pruneaudit.report.figures.certified import certified_front, rungs_figure
 from pruneaudit.report.sentences.certificate import limits_words, meaning_words, outcome_words, title_words
 
@@ -34,6 +34,12 @@ def test_no_network_and_how_many_models_would_do():
     needed = needed_models(found)
     assert needed > 16 and f"{needed:,} models" in words
     assert needed_models(confirmed(safe_tpr=0.06)) is None, "more models do not help where the value breaks the limit"
+    target = SCOPE.model_copy(update={"is_target": True})
+    assert needed_models(confirmed(safe_tpr=0.0488, scope=target)) is None
+    assert f"{needed_samples(confirmed(safe_tpr=0.0488, scope=target)):,} audited samples" in said(
+        confirmed(safe_tpr=0.0488, scope=target)
+    )
+    assert needed_samples(confirmed(safe_tpr=0.06, scope=target)) is None and needed_samples(found) is None
     assert "nothing was confirmed" in said(certify([], LIMITS, SCOPE))
     assert "too large" in said(certify([candidate("x", size=1e6)], LIMITS, SCOPE))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
+
+import scipy
 
 from pruneaudit.evaluation.certificate import Candidate, Certificate, Judged, PassedOver
 from pruneaudit.evaluation.how_many import models_for
@@ -73,14 +76,33 @@ def needed_models(certificate: Certificate) -> int | None:
 
     None without a failure, with a target, or if a figure itself breaks its limit.
     """
-    failed, scope = failure(certificate), certificate.scope
-    if failed is None or scope.is_target:
+    scope = certificate.scope
+    if scope.is_target:
         return None
-    limits = certificate.limits
-    open_tests = [test for test in failed.candidate.tests if test.p_value is not None and test.p_value > limits.alpha]
-    needed = [models_for(test, scope.num_confirm_models, limits.alpha) for test in open_tests]
+    alpha = certificate.limits.alpha
+    needed = [models_for(test, scope.num_confirm_models, alpha) for test in open_tests(certificate)]
     known = [number for number in needed if number is not None]
     return 2 * max(known) if known and len(known) == len(needed) else None
+
+
+def needed_samples(certificate: Certificate) -> int | None:
+    """About how many audited samples would certify the first failure of a target, if its figures stayed as they are.
+
+    None without a failure, without a target, or if a figure itself breaks its limit.
+    """
+    margins = [test.margin or 0.0 for test in open_tests(certificate)]
+    if not certificate.scope.is_target or not margins or min(margins) <= 0:
+        return None
+    reach = float(scipy.special.ndtri(1 - certificate.limits.alpha))
+    factor = max((reach / min(margins)) ** 2, 1.0)
+    return math.ceil(factor * certificate.scope.num_samples)
+
+
+def open_tests(certificate: Certificate) -> tuple[LimitTest, ...]:
+    """The tests of the first failure that do not show that their limit is kept."""
+    failed = failure(certificate)
+    tests = () if failed is None else failed.candidate.tests
+    return tuple(test for test in tests if test.p_value is not None and test.p_value > certificate.limits.alpha)
 
 
 def naive_choice(certificate: Certificate, path: SearchPath) -> Naive | None:

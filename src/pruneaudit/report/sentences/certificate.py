@@ -10,7 +10,16 @@ from pruneaudit.evaluation.limit_test import LimitTest
 from pruneaudit.evaluation.limits import ACCURACY, Limits
 from pruneaudit.evaluation.search_path import Rung
 from pruneaudit.metrics.intervals import FEW_MODELS
-from pruneaudit.report.conclusions.certificate import Naive, NotChosen, failure, limited, needed_models, worst
+from pruneaudit.report.conclusions.certificate import (
+    Naive,
+    NotChosen,
+    failure,
+    limited,
+    needed_models,
+    needed_samples,
+    open_tests,
+    worst,
+)
 from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, bytes_text, quantities_of
 from pruneaudit.report.words import attack_name, counted, listed, verb
 from pruneaudit.study.audit import MATCHED
@@ -106,20 +115,21 @@ def _none_words(certificate: Certificate) -> tuple[str, ...]:
             return ("All candidates of the list are too large on the networks that confirm.",)
         return ("The search found no candidate whose own estimates keep all limits, so nothing was confirmed.",)
     said = [f"{failed.candidate.name} was the safest candidate of the search, and is not shown to keep all limits."]
-    tests = [test for test in limited(failed.candidate) if (test.p_value or 0.0) > certificate.limits.alpha]
-    said += [f"{statement_words(test)}; p = {test.p_value:.2g}." for test in tests]
+    said += [f"{statement_words(test)}; p = {test.p_value:.2g}." for test in open_tests(certificate)]
     return (*said, *further_words(certificate))
 
 
 def further_words(certificate: Certificate) -> tuple[str, ...]:
-    """How many models would settle the first failure; empty if more models would not, or nothing failed."""
-    needed, failed = needed_models(certificate), failure(certificate)
-    if needed is None or failed is None:
+    """How many models, or samples, would settle the first failure; empty if more would not, or nothing failed."""
+    failed, models, samples = failure(certificate), needed_models(certificate), needed_samples(certificate)
+    if failed is None or (models is None and samples is None):
         return ()
-    return (
-        f"If the figures of {failed.candidate.name} stayed as they are, at least {needed:,} models in all"
-        " (membership.num_models) would show that it keeps the limits.",
-    )
+    if samples is not None:
+        needed = f"about {samples:,} audited samples (data.num_samples)"
+    else:
+        needed = f"at least {models:,} models in all (membership.num_models)"
+    stayed = f"If the figures of {failed.candidate.name} stayed as they are"
+    return (f"{stayed}, {needed} would show that it keeps the limits.",)
 
 
 def not_chosen_words(one: NotChosen, limits: Limits) -> str:
