@@ -27,6 +27,7 @@ from pruneaudit.study.audit import MATCHED
 BEST = {"bytes": "the smallest", "macs": "the one with the fewest operations", "leakage": "the least leaking"}
 """The best candidate in words, by `Limits.minimize`."""
 BETTER = {"bytes": "smaller", "macs": "cheaper", "leakage": "less leaking, by the search"}
+_NO_WORSE = {"bytes": "no larger", "macs": "needs no more operations", "leakage": "leaks no more"}
 _SIZES = {"bytes": "size", "macs": "operations"}
 NO_PRIVACY = (
     "It is no guarantee of differential privacy. The figures are means over members: single members can be much easier"
@@ -158,7 +159,7 @@ def passed_words(one: PassedOver, limits: Limits) -> str:
     if one.why == "halved":
         return f"not in the better part of rung {(one.rung or 0) + 1}"
     if one.why == "better one":
-        return f"{one.against} is at least as safe by the search, and no worse"
+        return f"{one.against} is at least as safe by the search, and {_NO_WORSE[limits.minimize]}"
     if one.why == "many":
         return "the list to confirm was full"
     return f"could not be made: {one.detail}" if one.detail else "could not be made"
