@@ -11,9 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import scipy
+
 from pruneaudit.evaluation.certificate import Candidate, PassedOver
 from pruneaudit.evaluation.limits import ACCURACY, Limits
 
+NOTHING = 3.0
+"""If nothing is certified, that counts like so many times the most expensive candidate of the list."""
 HOPELESS = 0.5
 """A p-value on the search half above this: the estimate itself breaks a limit."""
 
@@ -42,7 +47,7 @@ def shortlist(candidates: Sequence[Candidate], limits: Limits, most: int | None 
             kept.append(candidate)
         else:
             passed.append(reason)
-    chosen = _thinned(kept, most)
+    chosen = _thinned(kept, most, limits)
     passed += [_passed(candidate, why="many") for candidate in kept if candidate not in chosen]
     return Shortlist(tuple(chosen), tuple(passed))
 
@@ -74,11 +79,29 @@ def _passed(candidate: Candidate, **facts: object) -> PassedOver:
     return PassedOver(name=candidate.name, description=candidate.description, **facts)
 
 
-def _thinned(kept: list[Candidate], most: int | None) -> list[Candidate]:
-    """At most `most` of the list, evenly spaced, with its first and last."""
+def _thinned(kept: list[Candidate], most: int | None, limits: Limits) -> list[Candidate]:
+    """The list if at most `most` are confirmed: its last, and those with which the expected saving is largest.
+
+    A candidate is certified with about the chance that other models, with errors of the same size, confirm its p-value;
+    all before it, which are safer, then are too. What counts is the logarithm of what is to be small.
+    """
     if most is None or len(kept) <= most:
         return kept
-    if most < 2:
-        return kept[:most]
-    places = {round(place * (len(kept) - 1) / (most - 1)) for place in range(most)}
-    return [kept[place] for place in sorted(places)]
+    costs = np.array([candidate.cost(limits) for candidate in kept])
+    dearest = costs[np.isfinite(costs)].max(initial=1.0)
+    saving = -np.log(np.where(np.isfinite(costs), np.maximum(costs, 1e-12), NOTHING * dearest))
+    evidence = -scipy.special.ndtri(np.clip([candidate.p_value for candidate in kept], 1e-300, HOPELESS))
+    chance = scipy.special.ndtr((evidence + scipy.special.ndtri(limits.alpha)) / np.sqrt(2))
+    # best[n][j]: the largest expected saving of n candidates of which j is the last, and who is before it.
+    best = [{j: (chance[j] * (saving[j] + np.log(NOTHING * dearest)), -1) for j in range(len(kept))}]
+    for number in range(1, most):
+        best.append(
+            {
+                j: max((best[-1][i][0] + chance[j] * (saving[j] - saving[i]), i) for i in best[-1] if i < j)
+                for j in range(number, len(kept))
+            }
+        )
+    chosen = [len(kept) - 1]
+    for number in range(most - 1, 0, -1):
+        chosen.append(best[number][chosen[-1]][1])
+    return [kept[place] for place in reversed(chosen)]
