@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pruneaudit.report.words import counted
 from pruneaudit.study import DENSE, INIT, Release
 from pruneaudit.study.degrees import degree_words
 from pruneaudit.study.lineage import origin_of
@@ -22,7 +23,7 @@ def described(release: Release | None) -> str:
     parts += [f"defence {release.defense.label}"] if release.defense else []
     if release.finetune is not None:
         is_new = origin_of(release) == INIT and not release.compress
-        parts.append(f"{'trained' if is_new else 'fine-tuned'} for {release.finetune.epochs} epochs")
+        parts.append(f"{'trained' if is_new else 'fine-tuned'} for {counted(release.finetune.epochs, 'epoch')}")
     if release.parent not in (DENSE, INIT):
         parts.append(f"from {release.parent}")
     return ", ".join(parts) or "trained anew"
