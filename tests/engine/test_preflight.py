@@ -149,3 +149,12 @@ def build(input_shape, num_classes):
     assert notes[0].startswith("release 'x': kept whole: first: ")
     plain, audit_data = plan_study(study(release))
     assert preflight(plain, audit_data, Store(tmp_path / "checked_before")) == ()
+
+
+@pytest.mark.parametrize(("model", "source"), [("tiny_transformer", "digits"), ("resnet20", "clinc150_6k")])
+def test_a_network_for_other_samples_is_refused(model: str, source: str, tmp_path: Path) -> None:
+    if source == "clinc150_6k":
+        pytest.importorskip("tokenizers")
+    with pytest.raises(UserError, match=rf"'{model}'.*expected.*tinycnn|'{model}'.*expected.*tiny_transformer"):
+        checked_before(study(model=model, source=source), tmp_path)
+    assert not (tmp_path / "checked_before").exists()

@@ -17,6 +17,7 @@ from pruneaudit.core.machine import HERE
 from pruneaudit.external.asked import NetworkOptions, Queries
 from pruneaudit.external.checkpoint import Asked, prune_checkpoint
 from pruneaudit.external.collect import Collected, collect
+from pruneaudit.external.transformers_folders import check_labels
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -130,6 +131,30 @@ def test_other_names_of_as_many_classes_are_told(mine: Path, texts: Path, tmp_pa
     shutil.copyfile(mine / "tokenizer.json", tmp_path / "other" / "tokenizer.json")
     found = collected(tmp_path / "other", texts)
     assert any("a, b, c" in note and "bad, good, odd" in note for note in found.notes)
+
+
+def test_a_shared_name_under_another_number_is_refused(mine: Path, texts: Path, tmp_path: Path) -> None:
+    save_network(tmp_path / "other", labels=("bad", "fair", "good"))  # the data: bad, good, odd
+    shutil.copyfile(mine / "tokenizer.json", tmp_path / "other" / "tokenizer.json")
+    with pytest.raises(UserError, match=r"'good' is number 2 .* 1 of the data.* 'odd' .*bad, fair, good"):
+        collected(tmp_path / "other", texts)
+    with pytest.raises(UserError, match="'good'"):
+        check_labels(LABELS, tmp_path / "other")
+
+
+def test_more_classes_than_the_network_has_are_refused(mine: Path, texts: Path, tmp_path: Path) -> None:
+    save_network(tmp_path / "other", labels=("a", "b"))
+    shutil.copyfile(mine / "tokenizer.json", tmp_path / "other" / "tokenizer.json")
+    with pytest.raises(UserError, match=r"2 classes .* 3 .*trained") as refused:
+        collected(tmp_path / "other", texts)
+    assert "0..1" not in str(refused.value)  # no label of three classes fits
+
+
+def test_a_folder_with_pickled_weights_only_is_told_how_to_save(mine: Path, texts: Path) -> None:
+    torch.save({}, mine / "pytorch_model.bin")
+    (mine / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"pytorch_model\.bin.*model\.safetensors.*save_pretrained"):
+        collected(mine, texts)
 
 
 def test_images_of_a_folder_whose_files_have_other_names(tmp_path: Path) -> None:

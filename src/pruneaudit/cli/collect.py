@@ -214,7 +214,7 @@ def _writing(out: Path, names: list[str], force: bool) -> Iterator[Callable[[str
             if models[name] != models[first]:
                 raise UserError(
                     f"--weights: got the models {_few(models[name])} for {name} and {_few(models[first])} for {first},"
-                    " expected the same; name their files alike, or give the membership model_ids"
+                    f" expected the same; name their files or folders alike, such as {name}/{models[first][0]}"
                 )
             signals.save(files[name])
 

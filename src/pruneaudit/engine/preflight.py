@@ -22,7 +22,7 @@ from pruneaudit.engine.model_artifacts import keeps_early, trains_adapter
 from pruneaudit.engine.plan import Plan, Task
 from pruneaudit.engine.store import Store
 from pruneaudit.engine.target_files import UsersWeights
-from pruneaudit.models import MODELS
+from pruneaudit.models import MODELS, check_takes
 from pruneaudit.study import DENSE, INIT
 from pruneaudit.study.lora import Lora
 
@@ -93,7 +93,7 @@ def _first_made(tasks: Sequence[Task]) -> Task:
 
 
 def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
-    """Queries a new network of the user with some samples; networks of the package need no check.
+    """Checks that a network takes samples of this kind, and queries a user's own with some of them.
 
     Args:
         task: the task that makes the first model of its release.
@@ -101,6 +101,7 @@ def _try_answers(task: Task, audit_data: AuditData, tried: set[str]) -> None:
         tried: kinds of networks that were checked; this one is added.
     """
     described = task.spec["model"]
+    check_takes(described["name"], audit_data.input_shape)
     kind = sha256_of([described, task.spec.get("prepared")])
     if kind in tried or not MODELS.get(described["name"]).draws_own_weights:
         return

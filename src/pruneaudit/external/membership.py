@@ -160,7 +160,10 @@ def _rows_by_name(ids: Sequence[str], files: Sequence[Path]) -> tuple[np.ndarray
         found = rows_named_after(file, ids)
         if len(found) != 1:
             what = "no row is" if not found else f"rows {', '.join(ids[row] for row in found)} are all"
-            raise UserError(f"model_ids: {what} named after {file}; expected '{name}' (got {_listed(ids)})")
+            raise UserError(
+                f"model_ids: {what} named after {file}; expected '{name}' (got {_listed(ids)}); call the file or its"
+                f" folder by its row, such as {file.parent / ids[0] / file.name}"
+            )
         rows += found
     taken = [ids[row] for row in rows]
     if len(set(rows)) < len(rows):

@@ -54,6 +54,12 @@ def architecture_of(files: Sequence[Path]) -> dict[str, Any]:
     for file in files:
         folder = folder_of(file)
         if folder is None:
+            if is_of_transformers(file.parent):
+                raise UserError(
+                    f"{file}: got another file than {WEIGHTS_FILE} in a folder of Transformers, expected that; save the"
+                    " network with model.save_pretrained(FOLDER), which writes it, or give the function that builds the"
+                    " network: --factory MODULE:FUNCTION"
+                )
             raise UserError(
                 f"factory: got none, and {file} is not the {WEIGHTS_FILE} of a folder with a {CONFIG_FILE} of"
                 " Transformers; give the function that builds the network: --factory MODULE:FUNCTION"
@@ -146,7 +152,7 @@ def with_labels_of(data: AuditData, folder: Path, note: Callable[[str], None]) -
         note: called if the classes have other names, so that only their order can be taken.
 
     Raises:
-        UserError: the data have other classes.
+        UserError: the data have other classes, or some of the same names under other numbers.
     """
     names, num_classes = _names(folder), _num_labels(folder)
     order = _order(data.classes, names, num_classes)
@@ -154,15 +160,20 @@ def with_labels_of(data: AuditData, folder: Path, note: Callable[[str], None]) -
         known = names or tuple(map(str, range(num_classes)))
         return dataclasses.replace(data, y=np.array(order)[data.y], classes=known, num_classes=num_classes)
     if data.num_classes == num_classes:
+        _check_shared(data.classes, names, folder)
         if names:
             note(
                 f"{folder / CONFIG_FILE}: names the classes {_few(names)}, the data {_few(data.classes)}; they are"
                 " taken in this order"
             )
         return data
+    if data.num_classes < num_classes:
+        mend = f"write the labels as the network's numbers, 0..{num_classes - 1}"
+    else:
+        mend = "give the data with which the network was trained, and others of the same classes"
     raise UserError(
         f"{folder / CONFIG_FILE}: its network has {num_classes} classes ({_few(names) or 'without names'}), the data"
-        f" {data.num_classes} ({_few(data.classes)}); write the labels as the network's numbers, 0..{num_classes - 1}"
+        f" {data.num_classes} ({_few(data.classes)}); {mend}"
     )
 
 
@@ -178,11 +189,24 @@ def check_labels(classes: Sequence[str], folder: Path) -> None:
     """
     names = _names(folder)
     order = _order(classes, names, len(names)) if names else None
+    if order is None:
+        _check_shared(classes, names, folder)
     if order is not None and order != list(range(len(classes))):
         raise UserError(
             f"{folder / CONFIG_FILE}: the network's classes are {_few(names)} in this order, those of the data"
             f" {_few(classes)}; write the labels in the data as the network's numbers, 0..{len(names) - 1}"
         )
+
+
+def _check_shared(classes: Sequence[str], names: Sequence[str], folder: Path) -> None:
+    """Checks that the names that data and network share have the same numbers in both."""
+    for number, name in enumerate(classes):
+        if name in names and names.index(name) != number:
+            unknown = next(each for each in classes if each not in names)
+            raise UserError(
+                f"{folder / CONFIG_FILE}: the class '{name}' is number {names.index(name)} of the network and {number}"
+                f" of the data, and '{unknown}' is none of the network's; name the labels as it does ({_few(names)})"
+            )
 
 
 def _order(classes: Sequence[str], names: Sequence[str], num_classes: int) -> list[int] | None:
