@@ -51,7 +51,7 @@ from pruneaudit.training.samples import Samples
 WORDS = Vocabulary(size=2000, padding=0, unknown=1)
 NUM_TEXTS, NUM_CLASSES, EPOCHS, BATCH_SIZE, RATE = 1500, 10, 10, 32, 2e-3
 ALL_THREADS = torch.get_num_threads()
-PLAIN = {f"threads={n},workers={w}": (n, w) for n in (ALL_THREADS, 1) for w in (1, 0)}
+PLAIN = {f"threads={n},workers={w}": (n, w) for n, w in ((ALL_THREADS, 1), (1, 1), (1, 0))}
 """Threads of the training process, and loader workers; the first is what tutorials run."""
 
 
