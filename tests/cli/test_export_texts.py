@@ -14,6 +14,7 @@ import pytest
 from command_line import succeed
 from pruneaudit.data.tokenizing import read_tokenizer
 from pruneaudit.runs.folder import RunFolder
+from pruneaudit.signals.signals import Signals
 
 pytest.importorskip("tokenizers")
 
@@ -80,3 +81,24 @@ def test_an_export_says_how_to_encode_texts(call: Any, tmp_path: Path, model: st
         fed = {"input_ids": ids[:, :longest].astype(np.int64), "attention_mask": mask.astype(np.int64)}
         (logits,) = session.run(["logits"], fed)
         np.testing.assert_allclose(logits, expected[:count], rtol=0, atol=1e-5)
+
+
+def test_collect_asks_exported_networks_as_the_study_did(call: Any, tmp_path: Path) -> None:
+    run_folder = finished(tmp_path, "own")
+    out = [tmp_path / f"m{number}.safetensors" for number in range(2)]
+    for number, path in enumerate(out):
+        given = ("--release", "dense", "--model-id", number, "--format", "safetensors", "--out", path)
+        assert call("export", run_folder, *given)[0] == 0
+    held = RunFolder.open(run_folder)
+    plan, data = held.finished()
+    splits = held.membership(held.study, data)
+    member = np.zeros((2, N), bool)
+    member[:, data.ids] = splits.member
+    np.savez(tmp_path / "member.npz", member=member, model_ids=["m0", "m1"])
+    source = f"text:{tmp_path / 'texts.csv'}:tokenizer={out[0]}.tokenizer.json:max_length={T}"
+    given = ("--factory", "tiny_transformer", "--factory-option", "width=16", "--membership", tmp_path / "member.npz")
+    weights = ("--weights", out[0], "--weights", out[1])
+    code, _, err = call("collect", *given, *weights, "--data", source, "--out", tmp_path / "signals.npz", "--quiet")
+    assert code == 0, err
+    found = Signals.load(tmp_path / "signals.npz").logits[:, data.ids]
+    np.testing.assert_allclose(found, held.signals(plan, data, "dense").logits, rtol=0, atol=1e-6)

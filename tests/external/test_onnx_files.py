@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 import pruneaudit
 from pruneaudit.external.onnx_file import write_onnx
 from pruneaudit.external.onnx_inputs import inputs_of
+from pruneaudit.models import build_model
 
 # N inputs, C classes
 
@@ -418,3 +419,20 @@ def test_refusals_name_the_remedy(file, x):
     with pytest.raises(pruneaudit.UserError, match="exists already"):
         compressed.to_onnx(file, inputs=x)
     assert file.read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["rtn:bits=4", "static8"])
+def test_a_vision_transformer_is_written_too(file, method):
+    network = build_model("vit", {"width": 16, "layers": 2, "heads": 2}, (1, 8, 8), 3, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in network.parameters():  # some begin as zeros, which hide errors
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    images = torch.randn(100, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    calibration = images if method == "static8" else None
+    compressed = pruneaudit.compress(network.eval(), method, example=(1, 8, 8), calibration=calibration)
+    facts = compressed.to_onnx(file, inputs=images)
+    assert len(facts.stored) > 10 and facts.agreement.same_class >= 998
+    with torch.no_grad():
+        differs = (answers(file, images) - compressed.model(images)).abs().max()
+    assert differs < (0.1 if method == "static8" else 1e-4)

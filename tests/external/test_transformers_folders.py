@@ -42,3 +42,21 @@ def test_another_network_is_refused(folder, changes):
 def test_a_network_around_it_has_other_names(folder):
     with pytest.raises(UserError, match=r"does not fit"):
         filled(nn.Sequential(network(2)), folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "base_model.model.", "module._orig_mod."])
+def test_prefixes_of_wrappers_are_removed(tmp_path, prefix):
+    expected, found = network(1), network(2)
+    torch.save({prefix + name: value for name, value in expected.state_dict().items()}, tmp_path / "wrapped.pt")
+    filled(found, tmp_path / "wrapped.pt")
+    assert all(torch.equal(found.state_dict()[name], value) for name, value in expected.state_dict().items())
+
+
+def test_an_adapter_that_was_not_merged_is_named(tmp_path):
+    state = {f"base_model.model.{name}": value for name, value in network(1).state_dict().items()}
+    first = next(name for name in state if name.endswith("q_proj.weight"))
+    state |= {first.replace("weight", "base_layer.weight"): state.pop(first)}
+    state |= {first.replace("weight", "lora_A.default.weight"): torch.zeros(2, 8)}
+    torch.save(state, tmp_path / "unmerged.pt")
+    with pytest.raises(UserError, match=r"does not fit.*merge_and_unload"):
+        filled(network(2), tmp_path / "unmerged.pt")
