@@ -116,6 +116,8 @@ class Estimates:
     """Of the errors of two candidates of the same models."""
     num_models: int = 16
     """Of the whole bank."""
+    narrow: float = 1.0
+    """A factor of s: small where many candidates of a TPR lie far apart, between 0 and the limit."""
 
     @property
     def limits(self) -> Limits:
@@ -125,7 +127,7 @@ class Estimates:
     @property
     def error(self) -> float:
         """s, the standard error with the whole bank."""
-        return 0.004 if self.figure == TPR else 0.003
+        return self.narrow * (0.004 if self.figure == TPR else 0.003)
 
     def draw(self, rng: np.random.Generator) -> Study:
         """Draws one study."""

@@ -153,7 +153,8 @@ def worlds() -> dict[str, World]:
         for step, unit, error in ((3.0, "half", np.sqrt(2)), (3.0, "bank", 1.0), (0.5, "half", np.sqrt(2))):
             for other, by_accuracy in ((0.88, False), (0.0, False), (0.0, True)):
                 name = f"apart, {figure}, {step} s of the {unit}, correlation {other}{', accuracy' * by_accuracy}"
-                found[name] = Estimates(Spread(20, step * error, True, other, by_accuracy), figure)
+                spread = Spread(20, step * error, True, other, by_accuracy)
+                found[name] = Estimates(spread, figure, narrow=0.25 if figure == TPR else 1.0)
     for figure, num, samples, fresh in (("auc", 10, 400, 400), (TPR, 5, 2000, 160)):
         for spread in (0.0, 0.5, 2.0):
             name = f"matrices, {figure}, m {num}, spread {spread} s"

@@ -86,9 +86,11 @@ def test_where_candidates_lie_apart_the_choice_is_hardly_larger_than_the_oracles
     bench, figure, correlation, by_accuracy
 ):
     apart = bench.Spread(20, 3.0 * np.sqrt(2), True, correlation, by_accuracy)  # 3 standard errors of a half
-    found = simulated(bench, bench.Estimates(apart, figure))
+    narrow = 0.25 if figure == TPR else 1.0
+    found = simulated(bench, bench.Estimates(apart, figure, narrow=narrow))
     assert found["certified"].ratio <= 1.10 and found["certified"].breaks <= MOST
-    simulated(bench, bench.Estimates(bench.Spread(20, 0.5 * np.sqrt(2), True, correlation, by_accuracy), figure))
+    near = bench.Spread(20, 0.5 * np.sqrt(2), True, correlation, by_accuracy)
+    assert simulated(bench, bench.Estimates(near, figure, narrow=narrow))["certified"].breaks <= MOST
 
 
 @pytest.mark.slow

@@ -193,7 +193,10 @@ def meaning_words(certificate: Certificate) -> tuple[str, ...]:
     approximate = "" if scope.is_target or scope.num_confirm_models >= FEW_MODELS else APPROXIMATE
     said.append(f"{order}. The probability that any certified network breaks a limit is at most {alpha}.{approximate}")
     confidence = percent(1 - certificate.limits.alpha)
-    said.append(f"Bounds are one-sided, at {confidence}. Each of them holds by itself; only the limits hold together.")
+    said.append(
+        f"Bounds are one-sided, at {confidence}. Each holds by itself, for a network that was named beforehand. For the"
+        " chosen network rely on the limits."
+    )
     if scope.num_earlier:
         times = "an earlier choice was" if scope.num_earlier == 1 else f"{scope.num_earlier} earlier choices were"
         said.append(
