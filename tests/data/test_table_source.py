@@ -102,7 +102,7 @@ def test_labels(tmp_path: Path, labels: list[str], y: list[int], classes: tuple[
         ("a,label\n1,x\n2,y\n3,x\n", {}, "column 'label': one row has label 'y', expected 2 or more"),
         ("a,label\n1,x\n2,\n3,x\n", {}, "column 'label': no label in row 2"),
         ("a,label\n1,0.5\n2,1\n3,1\n", {}, "column 'label': got label 0.5, expected whole numbers or texts"),
-        ("a,label\n1,x\n1,x\n", {}, "classes: got 1 different"),
+        ("a,label\n1,x\n1,x\n", {}, "classes: all samples have the label 'x', expected 2 or more"),
         ("a,Label\n1,x\n2,y\n", {}, r"no column 'label' \(did you mean 'Label'\?\) among a, Label"),
         ("a,b\n1,x\n2,y\n", {"label": 2}, "no column '2' among a, b"),
         ("label\nx\ny\nx\ny\n", {}, "is empty"),

@@ -100,7 +100,7 @@ def test_the_tokenizer_is_built_on_public_texts_alone() -> None:
 
 def test_without_public_samples_the_advice_works() -> None:
     raw = raw_texts()
-    with pytest.raises(UserError, match=r"no public samples.*data\.num_public .*2000.*tokenizer=FOLDER"):
+    with pytest.raises(UserError, match=r"no public samples.*tokenizer=FOLDER.*data\.num_public .*2000"):
         draw(raw, Data(num_samples=100), seed=0)
     assert draw(raw, Data(num_samples=100, num_public=100), seed=0).kind == "tokens"
 

@@ -122,7 +122,7 @@ def test_whatever_is_answered_follows_from_its_own_figures(mean, limit, spread, 
     assert follows(test, 0.05)
     assert follows(LimitTest.model_validate_json(test.model_dump_json()), 0.05)
     assert follows(unanswered(Question(figure, limit), "why"), 0.05)
-    if test.p_value is not None and test.error:
+    if test.p_value is not None and test.error and test.value > 1e-3:  # smaller changes are rounding
         assert not follows(test.model_copy(update={"bound": 0.5 * test.value}), 0.05) or figure == "test_accuracy"
         if test.p_value > 0.01:
             assert not follows(test.model_copy(update={"p_value": test.p_value / 2}), 0.05)

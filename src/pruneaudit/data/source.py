@@ -238,7 +238,7 @@ def check_classes(y: np.ndarray, num_samples: int, classes: tuple[str, ...]) -> 
             f"y: got {y.dtype} of shape {y.shape}, expected int64 of shape ({num_samples},), one label per x"
         )
     if len(classes) == 1:
-        raise UserError(f"classes: all samples have the label '{classes[0]}', expected two classes or more")
+        raise UserError(f"classes: all samples have the label '{classes[0]}', expected 2 or more classes")
     if not classes or len(set(classes)) < len(classes):
         raise UserError(
             f"classes: got {len(set(classes))} different of {len(classes)} names, expected 2 or more, all different"
