@@ -65,7 +65,7 @@ def test_images_and_tables_are_accepted() -> None:
         (TABLE, LABELS - 1, ("a", "b"), {}, r"labels -1\.\.0, expected 0\.\.1"),
         (TABLE, LABELS + 1, ("a", "b"), {}, r"labels 1\.\.2, expected 0\.\.1"),
         (TABLE, LABELS, ("a", "a"), {}, "all different"),
-        (TABLE, LABELS * 0, ("a",), {}, "label .a.*two"),
+        (TABLE, LABELS * 0, ("a",), {}, "label .a.*2 or more"),
         (TABLE, LABELS, ("a", "b"), UNIT, "float data"),
         (IMAGES, LABELS, ("a", "b"), {}, "each of 1 channels"),
         (IMAGES, LABELS, ("a", "b"), {"mean": (0.5, 0.5), "std": (0.2, 0.2)}, "each of 1 channels"),
