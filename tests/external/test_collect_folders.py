@@ -206,6 +206,10 @@ def small_vocabulary(folder: Path) -> None:
     save_network(folder, vocab_size=20)
 
 
+def no_classifier(folder: Path) -> None:
+    transformers.BertModel(transformers.BertConfig.from_pretrained(folder)).save_pretrained(folder)
+
+
 def no_weights(folder: Path) -> dict[str, Any]:
     torch.save({"weight": torch.zeros(2)}, folder.parent / "plain.pt")
     return {"weights": str(folder.parent / "plain.pt")}
@@ -228,6 +232,7 @@ def two_architectures(folder: Path) -> dict[str, Any]:
         (lambda folder: change_config(folder, quantization_config={"bits": 4}), "quantised"),
         (too_long, rf"{T} positions .*the texts have {T + 1}"),
         (small_vocabulary, r"knows 20 tokens .* has 34"),
+        (no_classifier, r"mine holds a BertModel, expected a classifier"),
         (no_weights, r"plain\.pt is not the model\.safetensors of a folder .*--factory"),
         (two_architectures, "different architectures"),
     ],

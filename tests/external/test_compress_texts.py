@@ -148,7 +148,8 @@ def test_the_file_takes_other_batches_and_lengths(
         np.testing.assert_allclose(got, expected.numpy(), rtol=0, atol=1e-5 * max(1, float(expected.abs().max())))
 
 
-@pytest.mark.parametrize("build", [encoder, pytest.param(bert, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("build", [encoder, bert])
 def test_int8_activations_run_as_integers(texts: dict[str, Tensor], tmp_path: Path, build: Any) -> None:
     made = pruneaudit.compress(build(), "static8", calibration=texts)
     facts = made.to_onnx(tmp_path / "model.onnx", inputs=texts)
@@ -156,6 +157,7 @@ def test_int8_activations_run_as_integers(texts: dict[str, Tensor], tmp_path: Pa
     assert facts.agreement.same_class + facts.agreement.near_ties >= 998
 
 
+@SLOW
 def test_onnxruntime_can_round_the_file_further(texts: dict[str, Tensor], tmp_path: Path) -> None:
     """Its `quantize_dynamic` fails on torch's own files, whose shapes of inner values are of the traced lengths."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

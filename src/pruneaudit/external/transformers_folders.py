@@ -33,6 +33,8 @@ _KEPT_FILES = (CONFIG_FILE, TOKENIZER_FILE, "tokenizer_config.json", "special_to
 """Files of a folder that still hold after a compression."""
 NUM_COMPARED = 500
 """Texts on which two tokenizers are compared."""
+_CLASSIFIERS = ("ForSequenceClassification", "ForImageClassification")
+"""Ends of the names of classes that classify."""
 _NO_NAME = re.compile(r"LABEL_\d+")
 _NO_DIFFERENCE = ("truncation", "padding", "version")
 """Parts of a tokenizer's file that change no id of a text."""
@@ -48,7 +50,8 @@ def architecture_of(files: Sequence[Path]) -> dict[str, Any]:
     """The configuration that the folders of all files have.
 
     Raises:
-        UserError: a file is in no folder of Transformers, its folder needs code, or two have another architecture.
+        UserError: a file is in no folder of Transformers, its folder needs code or holds no classifier, or two have
+            another architecture.
     """
     found: dict[str, Path] = {}
     for file in files:
@@ -65,6 +68,7 @@ def architecture_of(files: Sequence[Path]) -> dict[str, Any]:
                 " Transformers; give the function that builds the network: --factory MODULE:FUNCTION"
             )
         check_weights(str(folder))
+        _check_classifies(folder)
         found.setdefault(network_in(str(folder)), folder)
     if len(found) != 1:
         first, second = [*found.values()][:2]
@@ -74,6 +78,20 @@ def architecture_of(files: Sequence[Path]) -> dict[str, Any]:
         )
     config: dict[str, Any] = json.loads(next(iter(found)))
     return config
+
+
+def _check_classifies(folder: Path) -> None:
+    """Refuses a network without the layers that classify, such as a language model.
+
+    Raises:
+        UserError: config.json names its class, and it is no classifier.
+    """
+    named = _config(folder).get("architectures")
+    if isinstance(named, list) and named and not any(str(name).endswith(_CLASSIFIERS) for name in named):
+        raise UserError(
+            f"weights: {folder} holds a {named[0]}, expected a classifier (a class that ends in {_CLASSIFIERS[0]}): give"
+            " the folder of the fine-tuned network"
+        )
 
 
 def shape_in(config: Mapping[str, Any]) -> tuple[int, ...]:
