@@ -89,7 +89,7 @@ def _check_classifies(folder: Path) -> None:
     named = _config(folder).get("architectures")
     if isinstance(named, list) and named and not any(str(name).endswith(_CLASSIFIERS) for name in named):
         raise UserError(
-            f"weights: {folder} holds a {named[0]}, expected a classifier (a class that ends in {_CLASSIFIERS[0]}): give"
+            f"weights: {folder} holds a {named[0]}, expected a classifier (a class ...{_CLASSIFIERS[0]}): give"
             " the folder of the fine-tuned network"
         )
 
