@@ -52,7 +52,7 @@ class Watch(Silent):
 
 
 def made(out, study=None, limits=LIMITS, progress=None, executor="serial"):
-    runtime = Runtime(executor, jobs=2 if executor == "processes" else None, progress=progress or Silent())
+    runtime = Runtime(executor, jobs=None if executor == "serial" else 2, progress=progress or Silent())
     return choose(study or a_study(), limits, out, runtime)
 
 
@@ -125,8 +125,9 @@ def test_other_coins_of_models_that_confirm_change_nothing_of_the_search(choice,
     assert other.certificate.judged != choice.certificate.judged
 
 
-def test_processes_give_the_same_files(choice, tmp_path):
-    assert files_of(made(tmp_path, executor="processes")) == files_of(choice)
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
+def test_other_executors_give_the_same_files(choice, tmp_path, executor):
+    assert files_of(made(tmp_path, executor=executor)) == files_of(choice)
 
 
 @pytest.mark.parametrize("stop_at", [30, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 60, 80))])
@@ -223,6 +224,29 @@ def test_dense_models_are_not_trained_where_no_candidate_starts_from_them(tmp_pa
     made(tmp_path, a_study(choose={"space": space, "rungs": [], "dense": False}), progress=watch)
     assert watch.names
     assert not any(name.split()[1] == "dense" for name in watch.names)
+
+
+@pytest.mark.slow
+def test_every_kind_of_references_counts(tmp_path):
+    """Candidates can start from releases of the study; others of these are not made."""
+    space = [
+        {"compress": "rtn", "bits": 8},
+        {"parent": "init", "defense": {"name": "label_smoothing", "options": {"alpha": [0.1, 0.4]}}, "name": "smooth"},
+        {"parent": "half", "compress": "rtn", "bits": 4, "name": "after"},
+    ]
+    study = a_study(
+        releases=[SPACE[1] | {"sparsity": 0.5, "name": "half"}, {"name": "unused", "compress": "rtn:bits=2"}],
+        audit={"references": ["matched", "undefended", "dense"], "attacks": ["loss"]},
+        choose={"space": space, "rungs": [], "attacks": ["rmia"]},
+    )
+    watch = Watch()
+    found = made(tmp_path, study, Limits(max_auc=0.9), watch)
+    assert {name.split()[1] for name in watch.names} == {
+        *("dense", "half", "after", "rtn-8", "smooth+alpha=0.1", "smooth+alpha=0.4")
+    }
+    kinds = {one.name: {t.references for t in one.tests if t.figure == "auc"} for one in found.path.rungs[0].candidates}
+    expected = {name: {"matched", "undefended" if name.startswith("smooth") else "dense"} for name in kinds}
+    assert kinds == expected | {"dense": {"matched"}}  # equal references count once
 
 
 @pytest.mark.slow

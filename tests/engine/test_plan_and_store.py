@@ -45,6 +45,33 @@ def test_every_task_comes_after_its_inputs(study, audit_data):
     assert len({task.artifact.folder for task in plan.tasks}) == len(plan.tasks)
 
 
+def test_a_part_of_a_plan_has_all_that_it_needs_and_nothing_else(make_study, audit_data):
+    releases = [
+        {"name": "first", "compress": "l1unstructured", "sparsity": 0.5},
+        {"name": "second", "parent": "first", "finetune": {"epochs": 1}},
+        {"name": "early", "parent": "init", "finetune": {"epochs": 1}},
+    ]
+    plan = make_plan(make_study(releases=releases), audit_data, is_whole=False)
+    part = plan.only({1, 2}, {"second"})
+    assert {task.name for task in part.tasks} == {
+        f"{what} model-00{model}"
+        for what in ("train dense", "release first", "release second", "signals second")
+        for model in (1, 2)
+    }
+    assert [task for task in plan.tasks if task in part.tasks] == list(part.tasks)
+    assert part.releases == ("dense", "first", "second")
+    assert {task.name.split()[1] for task in plan.only({0}, {"early"}).tasks} == {"early"}
+    assert plan.only({0}, {"dense"}).tasks == (plan.models("dense")[0], plan.of("signals", "dense")[0])
+    assert plan.only({99}, {"early"}).tasks == ()
+
+
+def test_without_baselines_the_others_are_the_same(make_study, audit_data):
+    study = make_study(releases=[{"compress": "l1unstructured", "sparsity": 0.5, "finetune": {"epochs": 1}}])
+    whole, part = identities(make_plan(study, audit_data)), identities(make_plan(study, audit_data, is_whole=False))
+    assert part.items() < whole.items()
+    assert {name.split()[1] for name in whole.keys() - part.keys()} == {"dense+finetune"}
+
+
 def test_a_pixel_changes_every_identity(study, audit_data):
     changed = audit_data.x.copy()
     changed[0, 0, 0, 0] ^= 1
