@@ -37,12 +37,12 @@ def finished(tmp_path_factory):
 
 def test_it_names_the_chosen_network_and_the_naive_choice(finished):
     folder, out, err = finished
-    assert "rung 1 of 1: 4 candidates on 4 models" in err
+    assert "Rung 1: 4 candidates on 4 models" in err
     assert "the list to confirm, safest first: " in err
     chosen = json.loads((folder / "choice/certificate.json").read_text())["judged"]
     name = next(one["candidate"]["name"] for one in chosen if one["outcome"] == "chosen")
-    assert f"chosen: {name} (rtn {name[-1]} bits)" in out
-    assert "without confirmation: rtn-" in out
+    assert f"Chosen: {name}\n{name} (rtn {name[-1]} bits) is shown to keep all limits" in out
+    assert "Without a confirmation, rtn-" in out
     assert str(folder / "choice/certificate.json") in out
 
 
@@ -51,7 +51,7 @@ def test_where_nothing_is_certified_the_exit_code_is_1(finished, tmp_path):
     limits = ("--min-accuracy", "0.9", "--max-auc", "0.8")
     code, out, _ = called("choose", tmp_path / "study.toml", *limits, "--out", tmp_path, "--executor", "serial", "-q")
     assert code == 1
-    assert "chosen: none" in out
+    assert "No network was certified" in out
 
 
 def test_a_dry_run_counts_stages_and_writes_nothing(tmp_path):
@@ -89,7 +89,7 @@ def test_the_chosen_network_is_exported_in_one_command(finished, tmp_path):
     folder, out, _ = finished
     succeed("export", folder, "--chosen", "--format", "safetensors", "--out", tmp_path / "chosen.safetensors")
     note = json.loads((tmp_path / "chosen.safetensors.json").read_text())
-    assert f"chosen: {note['release']} " in out
+    assert f"Chosen: {note['release']}\n" in out
     assert note["model_id"] == 4  # the first that confirmed
     stored = next(folder.glob(f"{note['release']}-*/model-004/model.safetensors"))
     written = safetensors.torch.load_file(tmp_path / "chosen.safetensors")

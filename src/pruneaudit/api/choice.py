@@ -269,8 +269,8 @@ def _searched(asked: _Asked, bench: Bench) -> SearchPath:
     facts = Facts(asked.identity, asked.study.name, len(bench.candidates), earlier)
     proposals: Proposals = proposals_of(asked.choose, asked.study.seed, asked.limits)
 
-    def tell(rung: Rung, num_rungs: int) -> None:
-        for line in rung_lines(rung, num_rungs, asked.limits):
+    def tell(rung: Rung) -> None:
+        for line in rung_lines(rung, asked.limits):
             bench.machine.progress.say(line)
 
     path = search(bench, asked.choose, proposals, facts, tell)

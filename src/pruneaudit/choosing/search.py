@@ -21,8 +21,8 @@ from pruneaudit.study.choose import Choose
 
 SHOWN = 6
 """Candidates of a front that are named."""
-Tell = Callable[[Rung, int], None]
-"""Called after each rung, with the number of rungs."""
+Tell = Callable[[Rung], None]
+"""Called after each rung."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def search(bench: Bench, choose: Choose, proposals: Proposals, facts: Facts, tel
         )
         rung, names = _decided(tried, number, race, number == len(models) - 1)
         rungs.append(rung)
-        tell(rung, len(models))
+        tell(rung)
     last = {candidate.name: candidate for candidate in rungs[-1].candidates}
     chosen = shortlist([last[name] for name in names], bench.limits, choose.confirm)
     return SearchPath(

@@ -21,6 +21,7 @@ from pruneaudit.gate.budgets import budget_options
 from pruneaudit.gate.verdicts import EXIT_CODES, Outcome
 from pruneaudit.metrics.standard import tpr_column
 from pruneaudit.report.escaping import markdown_code, markdown_text
+from pruneaudit.report.sentences.certificate import earlier_words, limits_words, outcome_words, quantity_of
 
 MIN_ACCURACY = "min_accuracy"
 _TITLES: dict[Outcome, str] = {
@@ -52,8 +53,8 @@ class Demand:
     @property
     def said(self) -> str:
         """The outcome in words."""
-        side = "at least" if self.figure == ACCURACY else "at most"
-        asked = f"{self.flag} {self.budget:g} ({self.figure})"
+        quantity, side = quantity_of(self.figure), "at least" if self.figure == ACCURACY else "at most"
+        asked = f"{quantity.title} {side} {self.budget:g}"
         if self.limit is None:
             return f"{asked}: the certificate has no limit of this figure"
         verdict = "covered" if self.outcome == "within" else "not covered"
@@ -163,22 +164,14 @@ def certificate_markdown(gate: CertificateGate, file: str) -> str:
         gate: the answer.
         file: the name of the certificate.
     """
-    chosen, scope = gate.chosen, gate.certificate.scope
-    lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", ""]
-    if chosen is None:
-        lines.append("The certificate names no network: none was shown to keep all of its limits.")
-    else:
-        lines.append(
-            f"The certificate names {markdown_code(chosen.name)} ({markdown_text(chosen.description)}): shown to keep"
-            f" the limits below at {100 * (1 - gate.certificate.limits.alpha):g}% confidence, under"
-            f" {markdown_text(', '.join(scope.attacks))} with {scope.num_references} references."
-        )
-    limits = gate.certificate.limits
-    own = ([] if limits.min_accuracy is None else [f"{ACCURACY} at least {limits.min_accuracy:g}"]) + [
-        f"{figure} at most {limit:g}" for figure, limit in limits.leakage.items()
-    ]
-    lines += ["", f"Certificate: {markdown_code(file)}", "", *(f"- its limit: {markdown_text(text)}" for text in own)]
-    lines += [f"- {markdown_text(demand.said)}" for demand in gate.demands]
+    certificate = gate.certificate
+    words = [*outcome_words(certificate), *earlier_words(certificate)]
+    said = [text.replace("\N{NO-BREAK SPACE}", " ") for text in words]
+    lines = [f"## pruneaudit check: {_TITLES[gate.outcome]}", "", *(f"- {markdown_text(text)}" for text in said)]
+    lines += ["", f"Certificate: {markdown_code(file)}", ""]
+    own = [text.replace("\N{NO-BREAK SPACE}", " ") for text in limits_words(certificate.limits)]
+    lines += [f"- its limit: {markdown_text(text)}" for text in own]
+    lines += [f"- asked: {markdown_text(demand.said)}" for demand in gate.demands]
     return "\n".join([*lines, *(f"- {markdown_text(note)}" for note in gate.notes)]) + "\n"
 
 
@@ -197,5 +190,6 @@ def certificate_record(gate: CertificateGate, file: str) -> dict[str, Any]:
         "chosen": None if chosen is None else chosen.name,
         "limits": gate.certificate.limits.model_dump(mode="json"),
         "demands": demands,
+        "num_earlier": gate.certificate.scope.num_earlier,
         "notes": list(gate.notes),
     }

@@ -197,13 +197,19 @@ def meaning_words(certificate: Certificate) -> tuple[str, ...]:
         f"Bounds are one-sided, at {confidence}. Each holds by itself, for a network that was named beforehand. For the"
         " chosen network rely on the limits."
     )
-    if scope.num_earlier:
-        times = "an earlier choice was" if scope.num_earlier == 1 else f"{scope.num_earlier} earlier choices were"
-        said.append(
-            f"Before, {times} confirmed on the same models. The {alpha} hold for one choice; for a new certificate,"
-            " change the study's seed."
-        )
-    return (*said, NO_PRIVACY, STRONGER)
+    return (*said, *earlier_words(certificate), NO_PRIVACY, STRONGER)
+
+
+def earlier_words(certificate: Certificate) -> tuple[str, ...]:
+    """What earlier choices on the same models mean for this one; empty if there were none."""
+    number = certificate.scope.num_earlier
+    if not number:
+        return ()
+    times = "an earlier choice was" if number == 1 else f"{number} earlier choices were"
+    return (
+        f"Before, {times} confirmed on the same models. The {percent(certificate.limits.alpha)} hold for one choice;"
+        " for a new certificate, change the study's seed.",
+    )
 
 
 def _about_words(certificate: Certificate) -> str:
