@@ -40,7 +40,7 @@ class Watch(Silent):
     """Counts finished tasks; stops the run at one of them."""
 
     def __init__(self, stop_at=None):
-        self.names, self.lines, self._stop_at = [], [], stop_at
+        self.names, self.lines, self.warnings, self._stop_at = [], [], [], stop_at
 
     def done(self, task, seconds=0.0):
         self.names.append(task.name)
@@ -49,6 +49,9 @@ class Watch(Silent):
 
     def say(self, message):
         self.lines.append(message)
+
+    def warn(self, message):
+        self.warnings.append(message)
 
 
 def made(out, study=None, limits=LIMITS, progress=None, executor="serial"):
@@ -258,6 +261,7 @@ def test_a_finished_run_in_the_folder_stays_valid(tmp_path):
     watch = Watch()
     made(tmp_path, progress=watch)
     assert not [name for name in watch.names if name.startswith("train ")]
+    assert any("has findings of a run" in warning for warning in watch.warnings)
     assert not any(RunFolder(tmp_path / "tiny").problems().values())
 
 

@@ -46,10 +46,15 @@ from pruneaudit.runs.beginning import begin, replaced
 from pruneaudit.runs.folder import RunFolder
 from pruneaudit.runs.lock import RunLock
 from pruneaudit.runs.log import LoggedProgress
-from pruneaudit.runs.names import PLANNED_BY
+from pruneaudit.runs.names import ABOUT_FILE, PLANNED_BY
 from pruneaudit.runs.provenance import target_lines, with_target
 from pruneaudit.study import DENSE, Study
 from pruneaudit.study.choose import Choose
+
+SEEN = (
+    "{}: has findings of a run on all of these models; if they shaped the limits or the space, the certificate does not"
+    " hold: change the study's seed"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +217,8 @@ def _watching(asked: _Asked, page: PageSettings) -> Iterator[Progress]:
         before = replaced(asked.study, asked.audit_data, run.path)
         splits = _begin(asked)
         told = with_target({"warnings": asked.study.warnings()}, asked.first, splits, asked.audit_data)
-        for note in (*open_folder, *before, *told.get("warnings", asked.study.warnings()), *asked.notes):
+        seen = [SEEN.format(run.path)] if (run.path / ABOUT_FILE).exists() else []
+        for note in (*open_folder, *before, *told.get("warnings", asked.study.warnings()), *asked.notes, *seen):
             log.warn(note)
         for line in target_lines(told):
             log.say(line)
