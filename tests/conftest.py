@@ -182,7 +182,8 @@ def check_command() -> Callable[[str], None]:
             name, *words = words
             found = found.commands[name]
         arguments = [_usual_form(word) for word in words]
-        shown = str(found.make_context(found.name, arguments, parent=context).params)
+        made = found.make_context(found.name, arguments, parent=context)
+        shown = f"{made.params} {made.meta}"  # budgets of `check` lie in meta
         assert [word for word in words if not word.startswith("-") and word.removeprefix("./") not in shown] == []
 
     return check

@@ -144,7 +144,7 @@ def test_quickstart_runs_and_its_report_is_explained(tmp_path, monkeypatch, tiny
             called += [call(line) for line in code.splitlines()]
         elif language == "python":
             exec(compile(code, "quickstart.md", "exec"), {"__name__": "__main__"})
-    assert called == ["demo", "run", "run", "attack", "sanity-check", "check", "run"]
+    assert called == ["demo", "audit", "run", "run", "attack", "sanity-check", "check", "run"]
     assert Path("runs/demo-quick/report.html").exists()
     listed = re.findall(r"^\| `([\w.]+)`", (DOCS / "quickstart.md").read_text(), flags=re.MULTILINE)
     listed += ["SHA256SUMS"]
