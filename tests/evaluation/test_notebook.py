@@ -44,6 +44,16 @@ def test_a_run_gives_the_answer_of_its_report_and_says_where_that_is(results):
     assert str(Path("runs/fashion/report.html")) in text
 
 
+def test_the_text_beside_the_html_counts_instead_of_printing_all_scores(results):
+    releases, attacks = results.findings["release"].nunique(), results.findings["attack"].nunique()
+    failed = repr(Run(Path("runs/fashion"), Audit(results, ()), 0, ("train 3: killed",)))
+    for text in (repr(results), repr(Audit(results, ())), failed):
+        assert f"{releases} releases, {attacks} attacks" in text
+        assert len(text) < 100
+    assert str(Path("runs/fashion")) in failed
+    assert "1 failed task" in failed
+
+
 @pytest.mark.parametrize("column", ["release", "references", "attack", "suppressed"])
 def test_no_name_is_taken_for_markup(results, column):
     results.findings[column] = EVIL

@@ -49,6 +49,11 @@ class Run:
         """The path of the report."""
         return self.folder / REPORT_FILE
 
+    def __repr__(self) -> str:
+        """The folder and counts, instead of all tables and scores."""
+        failed = f", {len(self.failures)} failed task{'s'[len(self.failures) == 1 :]}" if self.failures else ""
+        return f"Run('{self.folder}', {self.results.size}{failed})"
+
     def _repr_html_(self) -> str:
         """Shows in a notebook the report's answer, the findings and the path of the report."""
         return run_html(self.results, self.report, self.failures)

@@ -85,6 +85,10 @@ class Audit:
             self.results.save(folder)
         return folder
 
+    def __repr__(self) -> str:
+        """Counts, instead of all tables and scores."""
+        return f"Audit({self.results.size})"
+
     def _repr_html_(self) -> str:
         """Shows the findings in a notebook, as a table with the answer in words."""
         return self.results._repr_html_()

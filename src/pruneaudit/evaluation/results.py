@@ -173,6 +173,16 @@ class Results:
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES, *there)}
         return cls(**tables, about=about)
 
+    def __repr__(self) -> str:
+        """Counts, instead of all tables: a notebook stores this text beside the HTML."""
+        return f"Results({self.size})"
+
+    @property
+    def size(self) -> str:
+        """How much there is, such as "3 releases, 2 attacks"."""
+        counts = ((self.findings[what].nunique(), what) for what in ("release", "attack"))
+        return ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+
     def _repr_html_(self) -> str:
         """Shows the findings in a notebook, as a table with the answer in words."""
         return findings_html(self.findings, self.about)
