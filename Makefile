@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format bench docs clean
+.PHONY: demo test test-slow lint format bench claims docs clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -28,6 +28,13 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/all.py
+
+# Published claims on two data sets (docs/claims/): `make claims QUICK=1` tries it in minutes.
+RUNS ?= runs
+CLAIMS := claims-location$(if $(QUICK),-quick) claims-fashion$(if $(QUICK),-quick)
+claims: $(READY)
+	for name in $(CLAIMS); do $(BIN)/pruneaudit run $$name --out $(RUNS) $(if $(DATA_ROOT),--data-root $(DATA_ROOT)) || exit; done
+	$(BIN)/pruneaudit claims $(CLAIMS:%=$(RUNS)/%) --out $(RUNS)/claims$(if $(QUICK),-quick)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -12,7 +12,7 @@ COMMANDS = {
     "Start": ["demo", "list"],
     "Studies": ["run", "choose", "attack", "mia-prune", "pruning-mia", "compleak"],
     "Own models": ["audit-model", "collect", "audit", "compress", "canaries"],
-    "Results": ["report", "check", "frontier", "families", "power", "records", "figures", "export"],
+    "Results": ["report", "check", "frontier", "families", "claims", "power", "records", "figures", "export"],
     "Maintenance": ["verify", "sanity-check", "clean", "migrate"],
 }
 STEPS = {

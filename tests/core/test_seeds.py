@@ -40,6 +40,7 @@ FROZEN = {
     "RECORD_HALVES": "record halves",
     "SEARCH": "search",
     "CERTIFICATE": "certificate",
+    "CLAIMS": "claims",
     "MIGRATION": "migration",
     "CALIBRATION": "calibration",
     "COMPLEAK_VIEWS": "compleak views",

@@ -6,6 +6,7 @@ from pruneaudit.api.choice import Choice, choose
 from pruneaudit.api.family_leakage import Families, FamilySettings, families
 from pruneaudit.api.fewer_references import Curves, Power, power
 from pruneaudit.api.page import PageSettings
+from pruneaudit.api.published_claims import Claims, judge_claims
 from pruneaudit.api.record_lists import RecordLists, Records, records
 from pruneaudit.api.running import run
 from pruneaudit.api.runtime import Runtime
@@ -15,6 +16,7 @@ from pruneaudit.api.writing import Run
 
 __all__ = [
     "Choice",
+    "Claims",
     "Curves",
     "Families",
     "FamilySettings",
@@ -31,6 +33,7 @@ __all__ = [
     "choose",
     "clean_run",
     "families",
+    "judge_claims",
     "power",
     "records",
     "report_again",

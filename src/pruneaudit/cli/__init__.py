@@ -16,6 +16,7 @@ from pruneaudit.cli import (
     canaries,
     check,
     choose,
+    claims,
     clean,
     collect,
     compleak,
@@ -70,6 +71,7 @@ app.command("report", cls=PanelCommand, rich_help_panel=RESULTS)(report.command)
 app.command("check", cls=check.BudgetCommand, rich_help_panel=RESULTS)(check.command)
 app.command("frontier", cls=PanelCommand, rich_help_panel=RESULTS)(frontier.command)
 app.command("families", cls=PanelCommand, rich_help_panel=RESULTS)(families.command)
+app.command("claims", cls=PanelCommand, rich_help_panel=RESULTS)(claims.command)
 app.command("power", cls=PanelCommand, rich_help_panel=RESULTS)(power.command)
 app.command("records", cls=PanelCommand, rich_help_panel=RESULTS)(records.command)
 app.command("figures", cls=PanelCommand, rich_help_panel=RESULTS)(figures.command)

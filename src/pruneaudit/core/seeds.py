@@ -137,3 +137,7 @@ SEARCH = "search"
 """Which candidates of a space are tried."""
 CERTIFICATE = "certificate"
 """Replicates of a figure near 0 or 1."""
+
+# Published claims
+CLAIMS = "claims"
+"""Draws of accuracies and leakages, for intervals far out in their tails."""

@@ -133,13 +133,13 @@ def joint_replicates(values: Floats, replicates: Floats, num: int, rng: np.rando
     by_both = flat.T @ flat / num_draws / num_victims**2
     about = values - values.mean(axis=0)
     by_model = about.T @ about / freedom / num_victims
-    shared = _root(by_sample - by_both)
-    further = _root(shared @ shared.T / freedom + by_model - by_both)  # (K, K)
+    shared = root(by_sample - by_both)
+    further = root(shared @ shared.T / freedom + by_model - by_both)  # (K, K)
     drawn = rng.standard_normal((num, num_figures)) * np.sqrt(freedom / rng.chisquare(freedom, (num, 1)))
     return joint + drawn @ further.T
 
 
-def _root(symmetric: Floats) -> Floats:
+def root(symmetric: Floats) -> Floats:
     """A matrix A with A A' equal to the given one, except in directions where that is negative: there it is 0."""
     found, directions = np.linalg.eigh((symmetric + symmetric.T) / 2)
     # Rounding errors in a direction without variance (two equal releases) are set to 0: their root would not be small.

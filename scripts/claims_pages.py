@@ -1,0 +1,72 @@
+"""Puts the verdicts and figures of docs/claims/results.csv on the pages of docs/claims/, between their markers.
+
+    pruneaudit claims runs/claims-fashion runs/claims-location --out runs/claims
+    python scripts/claims_pages.py runs/claims/claims.csv      # copies the file, then writes the pages
+    python scripts/claims_pages.py                             # writes the pages again
+
+`tests/test_claims_pages.py` checks that the pages are what this makes of results.csv, and that each verdict there
+follows from its interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from pruneaudit.claims.catalogue import CLAIMS
+from pruneaudit.claims.judge import TEXTS
+from pruneaudit.claims.markdown import RULE, about, disagreements, of_page, overview
+
+FOLDER = Path(__file__).parents[1] / "docs" / "claims"
+RESULTS = FOLDER / "results.csv"
+BEGIN, END = "<!-- results: {} -->", "<!-- end of results -->"
+PAGES = tuple(dict.fromkeys(claim.page for claim in CLAIMS))
+
+
+def read(file: Path) -> pd.DataFrame:
+    """The rows of a claims.csv, missing texts as empty ones."""
+    table = pd.read_csv(file)
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in TEXTS})
+
+
+def parts(table: pd.DataFrame) -> dict[str, str]:
+    """What goes between the markers of each page, by page."""
+    found = {page: of_page(table, [claim for claim in CLAIMS if claim.page == page]) for page in PAGES}
+    others = disagreements(table, [claim.name for claim in CLAIMS])
+    whole = [others, overview(table, linked=True), f"{RULE} {about(table)}"]
+    return found | {"index": "\n\n".join(part for part in whole if part)}
+
+
+def filled(text: str, name: str, part: str) -> str:
+    """A page with the part between its markers.
+
+    Args:
+        text: the page.
+        name: of the page, which its first marker has.
+        part: what goes there.
+    """
+    before, begin, rest = text.partition(BEGIN.format(name))
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"docs/claims/{name}.md: expected the markers {BEGIN.format(name)} and {END}")
+    return f"{before}{begin}\n\n{part}\n\n{end}{after}"
+
+
+def main() -> None:
+    """Copies results if a file is given, then writes every page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="?", type=Path, help="a claims.csv to copy first")
+    given = parser.parse_args()
+    if given.results is not None:
+        shutil.copyfile(given.results, RESULTS)
+    for name, part in parts(read(RESULTS)).items():
+        file = FOLDER / f"{name}.md"
+        file.write_text(filled(file.read_text(), name, part))
+        print(file)
+
+
+if __name__ == "__main__":
+    main()
