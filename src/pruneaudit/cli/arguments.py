@@ -29,7 +29,8 @@ OtherModelsOption = Annotated[
     typer.Option("--references", metavar="[NAME=]FILE", help="Predictions of other models, as for audit."),
 ]
 BaselineOption = Annotated[
-    str | None, typer.Option("--baseline", metavar="NAME", help="As for audit, with files; default: dense.")
+    str | None,
+    typer.Option("--baseline", metavar="NAME", help="With files: the baseline, as for audit; default: dense."),
 ]
 
 

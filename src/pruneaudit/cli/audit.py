@@ -28,8 +28,8 @@ def command(
         list[str],
         typer.Argument(
             metavar="[NAME=]FILE...",
-            help="Predictions, .npz: logits (or probabilities, or predicted), labels, member. Several: releases of the"
-            " same models, compared with each other. A folder: those that collect wrote into it.",
+            help="Predictions: an .npz file with logits (or probabilities, or predicted), labels and member. Several "
+            "files: releases of the same models, to be compared. A folder: the files that collect wrote into it.",
         ),
     ],
     attacks: Annotated[
@@ -56,12 +56,12 @@ def command(
         typer.Option(
             "--size",
             metavar="NAME=BYTES",
-            help="Compressed size of a release, such as 241000 or 241kB, or the folder that compress wrote. Releases"
-            " with one are compared at equal size. Repeatable.",
+            help="Compressed size of a release, such as 241000 or 241kB, or the folder that compress wrote. Releases "
+            "with a size are compared at equal size. Repeatable.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for findings and report.")] = Path("audit"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of folds and bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the folds and the bootstrap.")] = 0,
     fpr_levels: Annotated[
         str | None,
         typer.Option(
@@ -76,11 +76,13 @@ def command(
     outputs: OutputsOption = None,
     family: Annotated[
         bool,
-        typer.Option("--family", help="Also what one attacker finds who sees all releases, and what each adds."),
+        typer.Option("--family", help="Also attack all releases together, and show what each one adds."),
     ] = False,
     families: Annotated[
         list[str] | None,
-        typer.Option("--families", metavar="dense,int8,...", help="The same for some of the releases. Repeatable."),
+        typer.Option(
+            "--families", metavar="dense,int8,...", help="Like --family, for some of the releases. Repeatable."
+        ),
     ] = None,
     epsilon_thresholds: Annotated[
         str,

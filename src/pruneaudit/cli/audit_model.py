@@ -59,8 +59,8 @@ def command(
         typer.Option(
             "--factory",
             metavar="MODULE:FUNCTION",
-            help="Function or class that builds the network, or a packaged network. For a folder of Transformers: hf,"
-            " with --factory-option folder=BASE, from which it was fine-tuned.",
+            help="Function or class that builds the network, or a packaged network. For a folder of Transformers: hf, "
+            "with --factory-option folder=BASE, where BASE is the folder of the network before fine-tuning.",
         ),
     ] = "",
     train: Annotated[
@@ -68,7 +68,8 @@ def command(
         typer.Option(
             "--train",
             metavar="MODULE:FUNCTION",
-            help="Your training: train(model, x, y, generator, device); default: a loop (--set training.epochs=20).",
+            help="Your training: train(model, x, y, generator, device); default: a standard loop (set its epochs with "
+            "--set training.epochs=20).",
         ),
     ] = "",
     factory_option: Annotated[
@@ -80,7 +81,9 @@ def command(
         str | None,
         typer.Option("--mean", metavar="M,M,M", help="Mean per channel of your training, for uint8 images."),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation per channel, with --mean.")
+    ] = None,
     compressed: Annotated[
         list[str] | None,
         typer.Option(
@@ -95,8 +98,9 @@ def command(
         typer.Option(
             "--recipe",
             metavar="NAME=METHOD[+METHOD]",
-            help="How a version is made, such as pruned=l1unstructured:sparsity=0.9:scope=layerwise. The"
-            " references are compressed in the same way, and without a file of that name the model too. Repeatable.",
+            help="How a version is made, such as pruned=l1unstructured:sparsity=0.9:scope=layerwise. The references "
+            "are compressed in the same way. If --compressed gives no file of that name, your model is "
+            "compressed too. Repeatable.",
             rich_help_panel=COMPRESSION,
         ),
     ] = None,
@@ -111,11 +115,15 @@ def command(
     ] = None,
     finetune_rate: Annotated[
         float | None,
-        typer.Option("--finetune-rate", help="Learning rate of that training.", rich_help_panel=COMPRESSION),
+        typer.Option("--finetune-rate", help="Learning rate of --finetune.", rich_help_panel=COMPRESSION),
     ] = None,
     canaries: Annotated[
         str,
-        typer.Option("--canaries", metavar="FILE", help="Canaries that it was trained with: pruneaudit canaries make."),
+        typer.Option(
+            "--canaries",
+            metavar="FILE",
+            help="The canaries that the model was trained with: a file of `pruneaudit canaries make`.",
+        ),
     ] = "",
     references: Annotated[
         int | None,
@@ -123,16 +131,16 @@ def command(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0.1, help="Choose the number of references that this time allows."),
+        typer.Option("--minutes", min=0.1, help="Train as many references as this time allows."),
     ] = None,
     training_minutes: Annotated[
         float | None,
-        typer.Option("--training-minutes", min=0, help="Minutes of one training by your function, for --minutes."),
+        typer.Option("--training-minutes", min=0, help="With --minutes and --train: minutes that one training takes."),
     ] = None,
     public: Annotated[
-        int, typer.Option("--public", min=0, help="Non-members that may shape models: dev set, calibration, ...")
+        int, typer.Option("--public", min=0, help="Number of non-members to set apart for dev set, calibration, ...")
     ] = 0,
-    name: Annotated[str, typer.Option("--name", help="Name of the study; default: the weights file's.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the study; default: the name of the weights file.")] = "",
     set_: SetOption = None,
     dry_run: DryRunOption = False,
     executor: ExecutorOption = "processes",
@@ -181,8 +189,8 @@ def command(
         is_timed = not train or training_minutes is not None
         if minutes is not None and not is_timed:
             raise UserError(
-                f"--minutes: got {minutes:g}, but nobody knows how long {train} takes; add --training-minutes with the"
-                " minutes of one training"
+                f"--minutes: got {minutes:g}, but the time that {train} takes is unknown; add --training-minutes with "
+                f"the minutes of one training"
             )
         found = timed_offers(study, out / study.name, data_root, device, jobs, training_minutes)
         if minutes is not None:

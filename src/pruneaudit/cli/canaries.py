@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="canaries",
     cls=PanelGroup,
-    help="Canaries for your own model: mislabelled rows, drawn before you train.",
+    help="Draw mislabelled rows (canaries) to train your model with.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Canaries for your own model: mislabelled rows, drawn before you train."""
+    """Draw mislabelled rows (canaries) to train your model with."""
 
 
 @app.command("make", cls=PanelCommand)
@@ -35,14 +35,16 @@ def make(
         str,
         typer.Argument(
             metavar="DATA",
-            help="npz:FILE, text:FILE, or a data source (pruneaudit list datasets): rows that are otherwise not trained"
-            " on.",
+            help="npz:FILE, text:FILE, or a data source (pruneaudit list datasets): rows that your training does not "
+            "use otherwise.",
         ),
     ],
     num: Annotated[
         int, typer.Option("--num", help="Number of canaries; about half of them will be trained on.")
     ] = 1000,
-    out: Annotated[Path, typer.Option("--out", help="Rows and coins, for the audit; .npz.")] = Path("canaries.npz"),
+    out: Annotated[Path, typer.Option("--out", help="The .npz file to write: rows and coins, for the audit.")] = Path(
+        "canaries.npz"
+    ),
     train: Annotated[
         Path | None,
         typer.Option("--train", help="Also write the rows to add to your training set; .npz, texts: .csv."),
@@ -51,16 +53,16 @@ def make(
         Path | None,
         typer.Option(
             "--rest",
-            help="Also write DATA without the canaries: to train on, if DATA is all you have; .npz, texts: .csv.",
+            help="Also write DATA without the canaries, to train on if you have no other data; .npz, texts: .csv.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of rows, labels and coins.")] = 0,
     data_root: DataRootOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if there are any.")] = False,
 ) -> None:
-    """Draw canaries: rows with wrong labels, and a coin for each that says whether to train on it.
+    """Draw rows with wrong labels, and a coin for each.
 
-    After the training: pruneaudit collect ... --canaries canaries.npz
+    The coin decides whether to train on the row. After the training: pruneaudit collect ... --canaries canaries.npz
     """
     from pruneaudit.data.texts import RawTexts
     from pruneaudit.external.canaries import CanaryFiles, write_canaries

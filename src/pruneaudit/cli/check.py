@@ -1,4 +1,4 @@
-"""`pruneaudit check`: a gate for continuous integration."""
+"""`pruneaudit check`: compares a run with leakage budgets, as a gate for continuous integration."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def command(
     ] = "any",
     min_accuracy: Annotated[
         str | None,
-        typer.Option("--min-accuracy", metavar="RATE", help="Of a certificate: lowest accuracy, such as 0.75."),
+        typer.Option("--min-accuracy", metavar="RATE", help="With a certificate: lowest accuracy, such as 0.75."),
     ] = None,
     study: Annotated[
         Path | None,
-        typer.Option("--study", metavar="STUDY", help="Of a certificate: the study that it must be about."),
+        typer.Option("--study", metavar="STUDY", help="With a certificate: the study that it must be about."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.md", help="Also write the summary to this file.")
@@ -101,20 +101,23 @@ def command(
 ) -> None:
     """Compare a run with leakage budgets, as a gate for CI.
 
-    Exit code 0: within every budget; 1: not shown to be within one; 2: bad input, or a suppressed figure. A
-    certificate without budgets is checked against its own limits.
+    Exit code 0: every figure is within its budget; 1: at least one is not shown to be; 2: bad input, or a suppressed
+    figure. A certificate without budgets is checked against its own limits.
     """
     if out is not None and out.suffix != ".md":
         raise UserError(f"--out: got '{out}', expected a file name that ends in .md (the summary is Markdown)")
     given = context.meta.get(BUDGETS, {})
     if run.suffix == ".json":
         if attack is not None or release or references != "any":
-            raise UserError("--attack, --release, --references: a certificate has its own; leave them out")
+            raise UserError(
+                "--attack, --release, --references: got them with a certificate, which names its own; leave them out"
+            )
         summary, record, code = _of_certificate(run, given, min_accuracy, study)
     else:
         if min_accuracy is not None or study is not None:
             raise UserError(
-                f"--min-accuracy, --study: got them beside the run {run}, expected a certificate, such as"
+                f"--min-accuracy, --study: only a certificate takes them, but got the run {run}, expected a "
+                f"certificate, such as"
                 f" {run / 'choice' / 'certificate.json'}"
             )
         summary, record, code = _of_run(run, given, attack, release or (), references)

@@ -1,4 +1,4 @@
-"""`pruneaudit choose`: the best network within limits, searched on one half of the models, confirmed on the other."""
+"""`pruneaudit choose`: searches the best network within limits on half of the models, and confirms it on the others."""
 
 from __future__ import annotations
 
@@ -51,20 +51,26 @@ def command(
     ] = None,
     max_bytes: Annotated[
         str | None,
-        typer.Option("--max-bytes", metavar="SIZE", help="Largest compressed size, as 20k.", rich_help_panel=LIMITS),
+        typer.Option(
+            "--max-bytes", metavar="SIZE", help="Largest compressed size, such as 20k.", rich_help_panel=LIMITS
+        ),
     ] = None,
     max_macs: Annotated[
         str | None,
         typer.Option(
-            "--max-macs", metavar="NUMBER", help="Most multiply-accumulates of one input.", rich_help_panel=LIMITS
+            "--max-macs",
+            metavar="NUMBER",
+            help="Most multiply-accumulate operations (MACs) for one input.",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
     minimize: Annotated[
         str,
-        typer.Option("--minimize", help="What is to be small: bytes, macs or leakage.", rich_help_panel=LIMITS),
+        typer.Option("--minimize", help="What to minimise: bytes, macs or leakage.", rich_help_panel=LIMITS),
     ] = "bytes",
     alpha: Annotated[
-        float, typer.Option("--alpha", help="Error probability of the certificate.", rich_help_panel=LIMITS)
+        float,
+        typer.Option("--alpha", help="Highest probability that the certificate is wrong.", rich_help_panel=LIMITS),
     ] = 0.05,
     budget: Annotated[
         int | None,

@@ -42,8 +42,8 @@ def command(
         str,
         typer.Option(
             "--membership",
-            help=".npz: member (models, samples), model_ids, eligible, placebo, ...; of one model also .txt or .csv,"
-            " such as the row numbers of its members.",
+            help="The members of each model: .npz with member (models, samples), and optionally model_ids, eligible, "
+            "placebo, ... For one model also .txt or .csv, such as the row numbers of its members.",
         ),
     ],
     data: Annotated[
@@ -54,7 +54,7 @@ def command(
         Path | None,
         typer.Option(
             "--out",
-            help="The file to write, .npz; default: signals.npz. With names of releases a folder; default: signals.",
+            help="The .npz file to write; default: signals.npz. For several releases, a folder; default: signals.",
         ),
     ] = None,
     factory_option: Annotated[
@@ -67,22 +67,28 @@ def command(
         typer.Option(
             "--queries",
             min=1,
-            help="Queries per sample: an image, then random crops and flips of it; a text, then without some tokens.",
+            help="Queries per sample. The first is the sample itself; the others are random crops and flips of an "
+            "image, or a text without some of its tokens.",
         ),
     ] = 1,
     canaries: Annotated[
         Path | None,
-        typer.Option("--canaries", help="The canaries that you trained with: a file of `pruneaudit canaries make`."),
+        typer.Option(
+            "--canaries", help="The canaries that the models were trained with: a file of `pruneaudit canaries make`."
+        ),
     ] = None,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Also collect what the attack samia needs; 11 times the work.")
+        bool,
+        typer.Option(
+            "--sensitivity", help="Also collect the sensitivity that the attack samia needs; takes 11 times as long."
+        ),
     ] = False,
     structure: Annotated[
         bool,
         typer.Option(
             "--structure",
-            help="Also collect which weights and channels each network keeps, for the attack mask_filter: zeros of the"
-            " weights count as removed.",
+            help="Also collect which weights and channels each network keeps, for the attack mask_filter. Weights "
+            "that are zero count as removed.",
         ),
     ] = False,
     masks: Annotated[
@@ -90,16 +96,16 @@ def command(
         typer.Option(
             "--masks",
             metavar="[NAME=]FILES",
-            help="Files of masks in place of the zeros, one per model in the order of the weights, with 0 or 1 for"
-            " every weight. Repeatable; with the names of releases as in --weights.",
+            help="Mask files that say which weights are kept, instead of the zeros: one per model, in the order of "
+            "--weights, with 0 or 1 for every weight. Repeatable; with names of releases as in --weights.",
         ),
     ] = None,
     start: Annotated[
         Path | None,
         typer.Option(
             "--start",
-            help="The file of public weights from which all networks were trained. Also collects what the attack"
-            " mask_saliency needs, and turns --structure on.",
+            help="The file of public weights from which all networks were trained. Also collects the input of the "
+            "attack mask_saliency, and turns --structure on.",
         ),
     ] = None,
     mean: Annotated[
@@ -111,9 +117,11 @@ def command(
             " values of your training; default: the data source's. Float data are not normalised.",
         ),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation per channel, with --mean.")
+    ] = None,
     device: DeviceOption = "cpu",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of further queries and of noise.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the further queries and of noise.")] = 0,
     data_root: DataRootOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the file, or the files in the folder, if there are any.")

@@ -88,7 +88,7 @@ OutputsOption = Annotated[
     typer.Option(
         "--outputs",
         metavar="NAMES",
-        help="Repeat the attacks with less output: round:2, top:1, label, label:queries.",
+        help="Also attack reduced outputs: round:2, top:1, label, label:queries.",
     ),
 ]
 ShowRecordsOption = Annotated[
@@ -115,7 +115,7 @@ ForceOption = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Write into a non-empty folder, and replace files of the same name.",
+        help="Write into a folder that is not empty, and replace files of the same name.",
         rich_help_panel=OUTPUT,
     ),
 ]

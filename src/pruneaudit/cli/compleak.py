@@ -1,4 +1,4 @@
-"""`pruneaudit compleak replay`: CompLeak's queries on a finished run, beside equal queries."""
+"""`pruneaudit compleak replay`: replays CompLeak's queries on a finished run, next to equal queries."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ def replay(
     attacks: Annotated[
         str, typer.Option("--attacks", help="Comma-separated attacks on posteriors.")
     ] = "posterior_rf,pair_rf",
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file too.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Also write the table to this file.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", help="Attacks at a time; default: one per core.")] = None,
     device: DeviceOption = "cpu",
     quiet: QuietOption = False,
 ) -> None:
-    """Replay CompLeak's queries on a finished run; this is no audit.
+    """Replay CompLeak's queries on a finished run; not an audit.
 
-    Its code queries members cropped and flipped, and others plainly. The replay shows what its attacks then find, on
-    samples that nobody trained on and on real members, beside equal queries. Changes nothing in the run.
+    CompLeak's code crops and flips members before it queries them, but not non-members. The replay shows what its
+    attacks find with these queries and with equal queries: on real members, and on samples that no network was trained
+    on. It leaves the run unchanged.
     """
     from pruneaudit.published import compleak_protocol
 

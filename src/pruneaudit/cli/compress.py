@@ -53,7 +53,7 @@ def command(
     weights_key: WeightsKeyOption = "",
     example_shape: Annotated[
         str | None,
-        typer.Option("--example-shape", metavar="3,32,32", help="Shape of one input; default: that of the data."),
+        typer.Option("--example-shape", metavar="3,32,32", help="Shape of one input; default: the shape of the data."),
     ] = None,
     initial_weights: Annotated[
         Path | None,
@@ -70,16 +70,16 @@ def command(
         str | None,
         typer.Option(
             "--calibration",
-            help="Samples for methods that look at some (static8, gptq, snip, ...): FILE.npz with x, and with y for"
-            " methods that need labels; or a source. Use samples that the network was not trained on.",
+            help="Samples for methods that need some (static8, gptq, snip, ...): FILE.npz with x, and with y for "
+            "methods that need labels; or a source. Use samples that the network was not trained on.",
         ),
     ] = None,
     onnx: Annotated[
         Path | None,
         typer.Option(
             "--onnx",
-            help="Also write an ONNX file of the compressed network, compared in onnxruntime on the calibration"
-            " samples; needs the extra 'onnx'.",
+            help="Also write an ONNX file of the compressed network, and compare both on the calibration samples; "
+            "needs the extra 'onnx'.",
         ),
     ] = None,
     student: Annotated[
@@ -87,8 +87,8 @@ def command(
         typer.Option(
             "--student",
             metavar="MODULE:FUNCTION",
-            help="For distil: function that builds the network that learns from yours on --data; it gets input_shape"
-            " and num_classes if its signature names them.",
+            help="For distil: function that builds the student, the network that learns from yours on --data. It gets "
+            "input_shape and num_classes if its signature names them.",
         ),
     ] = "",
     epochs: Annotated[
@@ -118,7 +118,9 @@ def command(
             " values of your training; default: the data source's. Float data are not normalised.",
         ),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation, for --mean.")] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="S,S,S", help="Standard deviation per channel, with --mean.")
+    ] = None,
     data_root: DataRootOption = None,
     device: DeviceOption = "cpu",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,

@@ -1,4 +1,4 @@
-"""`pruneaudit demo`: a whole audit on real data that come with the package."""
+"""`pruneaudit demo`: runs a whole audit on real data that come with the package."""
 
 from __future__ import annotations
 

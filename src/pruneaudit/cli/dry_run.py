@@ -92,7 +92,7 @@ def describe(
             seconds = task_seconds(plan, missing, probe) / workers
         print(f"time: about {_said(seconds)} before the attacks, {workers} at a time, with the machine to itself")
         if study.training.function:
-            print(printable(f"      not counted: what {study.training.function} trains"))
+            print(printable(f"      not counted: training by {study.training.function}"))
     _describe_learning(plan, audit_data, store, probe, workers)
     notes += tuple(target_data_notes(inputs_of_target(plan, audit_data))) if plan.files else ()
     told = (*copies_note(audit_data), *audit_data.notes, *study.warnings(), *notes)

@@ -12,10 +12,13 @@ from pruneaudit.core.errors import UserError, printable
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as runs/demo.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write; a summary goes to FILE.json beside it.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     release: Annotated[str | None, typer.Option("--release", help='"dense", or the name of a release.')] = None,
     chosen: Annotated[
-        bool, typer.Option("--chosen", help="Instead of --release: the network of the certificate of `choose`.")
+        bool,
+        typer.Option(
+            "--chosen", help="Instead of --release: export the network that the certificate of `choose` names."
+        ),
     ] = False,
     format: Annotated[
         str, typer.Option("--format", help="onnx (needs the extra 'onnx'), torch (a state dict) or safetensors.")
@@ -28,14 +31,15 @@ def command(
         typer.Option(
             "--factory",
             metavar="MODULE:FUNCTION",
-            help="For ONNX of your own network: the function that builds it (the run's own is never imported).",
+            help="For ONNX of your own network: the function that builds it. (The function that the run names is "
+            "never imported.)",
         ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
-    """Export a model of a finished run to ONNX, torch, ...
+    """Export a model of a finished run: ONNX, torch, safetensors.
 
-    Formats: ONNX, a torch state dict, safetensors.
+    Also writes a summary of the model to FILE.json.
     """
     if chosen == (release is not None):
         got = "both" if chosen else "neither"

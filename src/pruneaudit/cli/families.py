@@ -1,4 +1,4 @@
-"""`pruneaudit families`: what one attacker finds who sees several releases, and what one more release adds."""
+"""`pruneaudit families`: what an attacker with several releases finds, and what one more release adds."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ def command(
         typer.Option(
             "--released",
             metavar="dense,...",
-            help="What is public now, to show what one more release costs; default: dense, or the baseline.",
+            help="Releases that are public already; a table shows what each further one would add. Default: dense, or "
+            "the baseline.",
         ),
     ] = None,
     attacks: Annotated[
         str | None,
-        typer.Option("--attacks", help="Other attacks on all releases of a family, for comparison, such as pair_nn."),
+        typer.Option("--attacks", help="Other attacks on all releases of a family, to compare with, such as pair_nn."),
     ] = None,
     references: OtherModelsOption = None,
     baseline: BaselineOption = None,
@@ -56,19 +57,20 @@ def command(
         Path | None, typer.Option("--out", help="With files: the folder of their audit, to add the tables to it.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="With files: seed of folds and bootstrap; default: 0.")
+        int | None, typer.Option("--seed", min=0, help="With files: seed of the folds and the bootstrap; default: 0.")
     ] = None,
     fpr_levels: Annotated[
         str | None,
-        typer.Option("--fpr-levels", metavar="0.1,1%", help="With files: rates of the TPR, as for audit."),
+        typer.Option("--fpr-levels", metavar="0.1,1%", help="With files: false-positive rates, as for audit."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows of both tables as JSON.")] = False,
     quiet: QuietOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Show what several releases give away together, and what one more costs; trains no network.
+    """Show what several releases reveal together.
 
-    A run gets two tables and a section in its report: pruneaudit families runs/demo --released dense
+    Trains no network. Adds two tables and a section to the report of a run; one table shows what each further release
+    would add. Example: pruneaudit families runs/demo --released dense
     """
     from pruneaudit.api import FamilySettings
     from pruneaudit.api import families as measured

@@ -62,9 +62,9 @@ def command(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Compare releases with others of equal accuracy, and of equal size.
+    """Compare releases of equal accuracy, and of equal size.
 
-    At equal accuracy: with undefended dense networks. A study or recipe is run first.
+    At equal accuracy, each release is compared with undefended dense networks. A study or recipe is run first.
     """
     if metric not in (known := _choices()):
         raise UserError(f"--metric: got '{metric}', expected one of: {', '.join(known)}")

@@ -15,7 +15,7 @@ from pruneaudit.core.errors import RunError, UserError, printable
 def command(
     study: Annotated[Path, typer.Argument(help="A study file of an earlier version, TOML or JSON.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The new file; default: NAME.migrated.toml beside it.")
+        Path | None, typer.Option("--out", help="The new file; default: NAME.migrated.toml in the same folder.")
     ] = None,
     data_root: DataRootOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,

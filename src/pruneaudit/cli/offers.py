@@ -80,4 +80,7 @@ def print_offers(found: Sequence[Offer], is_timed: bool) -> None:
         table.add_row(offer.reached.attack, str(offer.reached.num_trainings), minutes, *figures)
     console = Console()
     console.print(table)
-    console.print("AUC: on the demo's networks. Yours differ; the order of the attacks rarely does.", style="dim")
+    console.print(
+        "AUC: on the demo's networks. On yours it differs, but the order of the attacks is usually the same.",
+        style="dim",
+    )

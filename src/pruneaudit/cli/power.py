@@ -33,30 +33,36 @@ def command(
     ] = None,
     subsets: Annotated[
         int | None,
-        typer.Option("--subsets", help="Subsets of each size per victim; default: 100 over all, and 5 or more."),
+        typer.Option(
+            "--subsets",
+            help="Random subsets of references, per number of references and victim; default: "
+            "100 over all victims, at least 5 for each.",
+        ),
     ] = None,
     at: Annotated[
         str | None,
         typer.Option(
             "--at",
             metavar="64,128",
-            help="Extrapolate LiRA's AUC to these numbers of references; default: powers of two up to 8 times all.",
+            help="Extrapolate LiRA's AUC to these numbers of references; default: powers of two, up to 8 times the "
+            "references that there are.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="With files: seed of subsets and bootstrap; default: 0.")
+        int | None, typer.Option("--seed", min=0, help="With files: seed of the subsets and the bootstrap; default: 0.")
     ] = None,
     fpr_levels: Annotated[
         str | None,
-        typer.Option("--fpr-levels", metavar="0.1,1%", help="With files: rates of the TPR, as for audit."),
+        typer.Option("--fpr-levels", metavar="0.1,1%", help="With files: false-positive rates, as for audit."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON instead of a table.")] = False,
     quiet: QuietOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Show what attacks find with 1, 2, 4, ... references; trains no network.
+    """Show what attacks find with fewer references.
 
-    A run gets power.csv and a section in its report. Predictions: pruneaudit power signals.npz --out audit
+    Trains no network. Adds power.csv and a section to the report of a run. For predictions: pruneaudit power
+    signals.npz --out audit
     """
     from pruneaudit.api import Curves, power
     from pruneaudit.core.machine import Here

@@ -1,4 +1,4 @@
-"""`pruneaudit records`: records that a model exposes, with a bound on the share of wrong names."""
+"""`pruneaudit records`: names the records that a model exposes, and bounds the share of false names."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def command(
     source: RunOrFilesArgument,
     fdr: Annotated[
         str,
-        typer.Option("--fdr", metavar="RATE", help="False discovery rate of each list; default: 0.1."),
+        typer.Option("--fdr", metavar="RATE", help="False discovery rate of each list."),
     ] = "0.1",
     releases: Annotated[
         list[str] | None,
-        typer.Option("--release", metavar="NAME", help="A release; default: all. Repeatable."),
+        typer.Option("--release", metavar="NAME", help="Judge this release; default: all. Repeatable."),
     ] = None,
     victims: Annotated[
         list[str] | None,
-        typer.Option("--victim", metavar="ID", help="A model whose records are judged; default: all. Repeatable."),
+        typer.Option("--victim", metavar="ID", help="Judge the records of this model; default: all. Repeatable."),
     ] = None,
     score: Annotated[
         str | None,
-        typer.Option("--score", help="rmia, lira or loss; default: rmia, and loss without references."),
+        typer.Option("--score", help="rmia, lira or loss; default: rmia, or loss if there are no references."),
     ] = None,
     references: OtherModelsOption = None,
     baseline: BaselineOption = None,
@@ -43,19 +43,19 @@ def command(
         Path | None, typer.Option("--out", help="With files: the folder of their audit, to write records.csv there.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="With files: seed of coins and halves; default: 0.")
+        int | None, typer.Option("--seed", min=0, help="With files: seed of the random draws; default: 0.")
     ] = None,
     show_records: Annotated[
-        bool, typer.Option("--show-records", help="List named records in the report, too.")
+        bool, typer.Option("--show-records", help="Also list the named records in the report.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON instead of a table.")] = False,
     quiet: QuietOption = False,
     data_root: DataRootOption = None,
 ) -> None:
-    """Name the records that a model exposes, with few false names; trains no network.
+    """Name the records that a model exposes, with few false names.
 
-    Writes records.csv, which only you can read, and adds counts to the report. Predictions need
-    500 rows of the holdout: not in any training set, and eligible for no model.
+    Trains no network. Writes records.csv, which only you can read, and adds counts to the report. Predictions need 500
+    holdout rows: rows that are in no training set and eligible for no model.
     """
     from pruneaudit.api import RecordLists, records
     from pruneaudit.core.machine import Here
@@ -99,7 +99,7 @@ def _show(found: Records, as_json: bool) -> None:
         told = f"\nrecords (yours alone): {found.file}\nreport: {found.file.with_name(REPORT_FILE)}"
         console.print(printable(told, "\n"), soft_wrap=True, highlight=False, markup=False)
     else:
-        told = "no record is named anywhere: records.csv goes to the folder of these files' audit, --out FOLDER"
+        told = "only counts were made; to get the names, add --out with the folder of the audit of these files"
         console.print(told, soft_wrap=True, highlight=False, markup=False)
 
 

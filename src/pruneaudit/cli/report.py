@@ -20,7 +20,7 @@ def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
     compare: Annotated[
         Path | None,
-        typer.Option("--compare", metavar="RUN2", help="Show the differences from another run: RUN - RUN2."),
+        typer.Option("--compare", metavar="RUN2", help="Show the differences between two runs: RUN minus RUN2."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="With --compare: also write the table to this .md or .csv file.")
@@ -28,18 +28,18 @@ def command(
     summary: Annotated[
         Path | None,
         typer.Option(
-            "--summary", metavar="FILE", help="Write one page to sign, .md or .pdf (extra: pdf), and nothing else."
+            "--summary",
+            metavar="FILE",
+            help="Only write a summary of one page, to be signed: .md or .pdf (.pdf needs the extra 'pdf').",
         ),
     ] = None,
-    card: Annotated[
-        bool, typer.Option("--card", help="Print a block of Markdown for a model card, and do nothing else.")
-    ] = False,
+    card: Annotated[bool, typer.Option("--card", help="Only print a block of Markdown for a model card.")] = False,
     show_records: ShowRecordsOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json instead of a table.")] = False,
 ) -> None:
-    """Write the report of a run again, sum it up, or compare two runs.
+    """Write a run's report again, sum it up, or compare two runs.
 
-    Reads the stored findings. Summaries and comparisons change no run.
+    Reads the stored findings. Summaries and comparisons leave the runs unchanged.
     """
     _check_one_job(compare=compare is not None, summary=summary is not None, card=card)
     if out is not None and compare is None:

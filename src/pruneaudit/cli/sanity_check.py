@@ -1,4 +1,4 @@
-"""`pruneaudit sanity-check`: do the attacks work on this machine?"""
+"""`pruneaudit sanity-check`: checks that the attacks work, on data with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--track wandb:project=pruning`: the experiment trackers that a command line asks for."""
+"""Parses `--track wandb:project=pruning`: the experiment trackers to use."""
 
 from __future__ import annotations
 

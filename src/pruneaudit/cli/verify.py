@@ -1,4 +1,4 @@
-"""`pruneaudit verify`: checks that every file of a run folder is as it was written."""
+"""`pruneaudit verify`: checks that no file of a run folder has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as runs/demo.")],
     data_root: DataRootOption = None,
 ) -> None:
-    """Check that every file of a run is as it was written.
+    """Check that no file of a run has changed.
 
     Lists damaged and missing files, and files outside the study (stale). Changes nothing.
     """
