@@ -1,4 +1,4 @@
-"""How a release was compressed, in words, and how much storage it needs."""
+"""Describes how a release was compressed, and how much storage it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quantities of the report: columns of metrics, and accuracies; and which of them each table shows."""
+"""The quantities of the report (metrics and accuracies), and the selection for each table."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Pictures, texts and class names of a run's samples, read from its folder and put into the page itself.
 
 A report shows pictures and texts only of the few samples that it lists, and only if the run's folder still has the
-audit data of these results. What cannot be read is left out, and the report is written without it. A text is what the
-tokenizer makes of its ids: networks never saw more of it.
+audit data of these results. If they cannot be read, the report is written without them. A text is decoded from its
+token ids, because the networks saw only these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which row answers which question: every choice here is made without looking at a result."""
+"""Selects the rows that a report shows. Every choice here is made without looking at a result."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ NEAR = 0.02
 
 
 NOT_ALIKE = {False: "it was trained differently", True: "no baseline was fine-tuned the same way"}
-"""Why a difference is not the effect of compression alone, by whether it is one from the dense networks."""
+"""Why a difference is not the effect of compression alone; True: for a difference from the dense networks."""
 NOT_STATED = "predictions do not say what else was done to a release"
-"""The same for releases of which only predictions were given."""
+"""The same for releases that are known by their predictions only."""
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -43,7 +43,7 @@ from pruneaudit.report.tables.released import left_whole
 _WIDTH_OF_NUMBERS = 76
 """Columns that the widest numbers need, with some room for names."""
 _FIRST = 2
-"""Number of figures shown in a terminal of any width: AUC and a TPR. Others need room."""
+"""Number of figures that are shown at any width: AUC and a TPR. Others need room."""
 _WORDS_WIDTH = 28
 """Columns of the words for a release's compressors; longer ones wrap."""
 _NO_LIMIT = 10_000

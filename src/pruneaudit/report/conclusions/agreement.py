@@ -1,4 +1,4 @@
-"""Whether the attacks of a run agree: on the base release, and on what each other release changes."""
+"""Decides whether the attacks of a run agree: on the base release, and on the change by each other release."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Agreement:
     num_better: int
     """Of these, attacks whose AUC is above guessing."""
     against_primary: tuple[str, ...]
-    """Attacks that do better than guessing where the primary one is not shown to."""
+    """Attacks that do better than guessing, if the primary attack is not shown to do so."""
     num_releases: int
     """Compressed and defended releases."""
     num_disputed: int
@@ -29,7 +29,8 @@ class Agreement:
     """Attacks that find more than the primary one on the base release: first in AUC, the largest difference first, then
     in the TPR that summaries show."""
     stronger_elsewhere: tuple[Stronger, ...]
-    """The attack that exceeds the primary one most on each release where one does; the largest difference first."""
+    """For each release on which attacks exceed the primary one: the attack that does so most; the largest difference
+    first."""
 
     @property
     def disagrees(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a certificate shows, and why each other candidate was not chosen: facts, without a sentence."""
+"""Decides what a certificate shows, and why each other candidate was not chosen: facts, without a sentence."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NotChosen:
     test: LimitTest | None = None
     """Of a failed one: the test with the largest p-value."""
     against: str = ""
-    """The chosen one, or the one whose failure ended the sequence."""
+    """The chosen candidate, or the candidate that failed and so ended the sequence."""
     passed: PassedOver | None = None
     """What the search said of it."""
 

@@ -1,9 +1,9 @@
-"""What may be concluded about a difference, from the rows of all attacks: facts, without a sentence.
+"""Decides what may be concluded about a difference, from the rows of all attacks: facts, without a sentence.
 
-A statement such as "no difference is shown" must hold for every attack that was played, under every kind of
-references. If another attack shows a difference that the primary one does not show, or one in the other direction,
-attacks disagree. Two kinds of attacks do not count: those that failed the run's own sanity checks, and those that are
-only a lower bound of what they see, because a difference of lower bounds shows nothing.
+A statement such as "no difference is shown" must hold for every attack that was played, under every kind of references.
+Attacks disagree if another attack shows a difference that the primary attack does not show, or shows one in the other
+direction. Two kinds of attacks do not count: attacks that failed the run's own sanity checks, and attacks that give
+only a lower bound on the leakage, because a difference of lower bounds shows nothing.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def concluded(results: Results, release: str, baseline: str) -> Conclusion:
 
 
 WhyNot = Literal["no figure", "distrusted", "no baseline", "too accurate", "open"]
-"""Why a release could not be compared at equal accuracy: it has no figure itself, its attack failed the run's own
-sanity checks, no undefended dense release has a figure, none is as accurate, or none is as accurate in too many
-resamples (so that the interval has no lower limit)."""
+"""Why a release could not be compared at equal accuracy: it has no figure itself; its attack failed the run's own
+sanity checks; no undefended dense release has a figure; none is as accurate; or, in too many resamples, none is as
+accurate (then the interval has no lower limit)."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Single networks that failed to learn among others of the same release that did: they shift its means."""
+"""Finds single networks that failed to learn although most networks of their release learned: they shift its means."""
 
 from __future__ import annotations
 

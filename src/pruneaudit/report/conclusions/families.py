@@ -1,7 +1,7 @@
-"""What an attacker finds who sees several releases of the same models: facts, without a sentence.
+"""Decides what is shown about an attacker with several releases of the same models: facts, without a sentence.
 
-A marginal leakage is suppressed where the joint attack is shown to be too weak for it. So no conclusion here says that
-a further release protects: an attacker can ignore it.
+A marginal leakage is suppressed if the joint attack is shown to be too weak for it. So no conclusion here says that a
+further release protects, because an attacker can ignore it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pruneaudit.report.quantities import AUC
 from pruneaudit.report.selection import base_release, once
 
 JOINT = ATTACK
-"""The label of the joint attack, whose figures these are."""
+"""The label of the joint attack; all figures here are from it."""
 FAMILIES = "families"
 """The key in `about` of how `pruneaudit families` was called: it has `released`."""
 
@@ -101,7 +101,8 @@ class FamilyLeakage:
     greedy: tuple[Marginal, ...]
     """The order in which each release adds the most; the first is given nothing."""
     released: tuple[str, ...]
-    """What is public now, for `now`: as it was asked for, else the base release, else the first of `greedy`."""
+    """The releases that are public already, for `now`: as requested, else the base release, else the first of
+    `greedy`."""
     now: tuple[Marginal, ...]
     """What each other release would add to `released`."""
     noise: tuple[Marginal, ...]

@@ -1,4 +1,4 @@
-"""Whether the networks leak, by the intervals of the primary attack and of the others."""
+"""Decides whether the networks leak, from the intervals of the primary attack and of the other attacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Verdict = Literal[
     "not shown",
 ]
 PER = 1000
-"""Members, and others, that plain figures refer to."""
+"""Plain figures refer to this many members, and to this many non-members."""
 _GUESSING = 0.5
 
 

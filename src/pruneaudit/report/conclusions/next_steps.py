@@ -1,4 +1,4 @@
-"""What to do after reading a report: steps that follow from its facts, the most urgent first."""
+"""Derives the next steps from the facts of a report, the most urgent first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hiding outputs changes for the primary attack on the base release: facts, without a sentence."""
+"""Decides how hiding outputs changes the primary attack on the base release: facts, without a sentence."""
 
 from __future__ import annotations
 

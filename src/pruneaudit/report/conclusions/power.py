@@ -1,4 +1,4 @@
-"""Where the audit stands on the curve of power against the number of references: facts, without a sentence."""
+"""Decides how the number of references limits the attacks of an audit: facts, without a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many records are named in each release: the lists of its victims together, and the list of the recipe."""
+"""Counts the named records of each release: in the lists of its victims together, and in the list of the recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether other attacks find clearly more than the primary one, whose figures the answer shows.
+"""Decides whether other attacks find clearly more than the primary attack, the one that the answer shows.
 
 A rule that reads no result chooses the primary attack, and that choice stays. But readers must learn if another attack
 found more: `attack_comparisons` compares attacks on the same victims and samples.

@@ -1,4 +1,4 @@
-"""What the structure of each release gives away, beside what its outputs do: facts, without a sentence."""
+"""Decides what the structure of each release reveals, next to its outputs: facts, without a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pruneaudit.study.kept import chosen_blindly, kept_by, starts_are_own
 from pruneaudit.study.lineage import release_of
 
 Starts = Literal["own", "same", "unknown"]
-"""The initial weights of the networks: each has its own, all have the same, or nobody says."""
+"""The initial weights of the networks: each has its own, all have the same, or it is unknown."""
 _GUESSING = 0.5
 
 
@@ -33,7 +33,7 @@ class StructureLeak:
     num_on_outputs: int
     """Number of attacks on outputs that have a figure there."""
     what: str
-    """What the release shows, such as `mask`; `structure` where nobody says which."""
+    """The structure that the release shows, such as `mask`; `structure` if it is unknown."""
     starts: Starts
     is_null: bool
     """Whether the structure was chosen before any training, so that there is nothing to find."""

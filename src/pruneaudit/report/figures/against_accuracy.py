@@ -1,7 +1,7 @@
-"""Leakage against test accuracy: what a release pays for what it hides.
+"""Leakage against test accuracy, a point per release.
 
-Where the study has undefended dense networks to compare with at equal accuracy, the lower envelope of
-these is drawn as a step line, and releases dominated by another are hollow.
+If the study has undefended dense networks to compare with at equal accuracy, a step line shows their lower envelope,
+and releases that another one dominates are hollow.
 """
 
 from __future__ import annotations
@@ -272,10 +272,10 @@ def _title(attack: str, references: str, grows: bool, theme: Theme) -> list[str]
 
 def _caption(attack: str, references: str, has_envelope: bool, grows: bool, has_dominated: bool, theme: Theme) -> str:
     envelope = (
-        "The dotted line is the least leakage of the undefended dense networks that are at least as accurate. It ends "
+        "The dotted line is the lowest leakage of the undefended dense networks that are at least as accurate. It ends "
         "at the most accurate one. "
     ) * has_envelope
-    larger = "Larger points are more compressed releases of a method. " * grows
+    larger = "Larger points: releases of the same method that are compressed more. " * grows
     hollow = "Hollow: dominated by another release. " * has_dominated
     if theme.is_paper:
         return (

@@ -90,8 +90,8 @@ _SPARSITY = _Degree(
     lambda sparsity: f"{sparsity_text(sparsity)} sparsity",
     lambda sparsity: sparsity,
     0.1,
-    "Grey lines: what pruned releases are compared with. A sparser release often classifies worse as well, which "
-    "alone can lower leakage.",
+    "Grey lines: the releases that pruned ones are compared with. A sparser release is often less accurate too, and "
+    "this alone can lower leakage.",
 )
 _BITS = _Degree(
     "bits",
@@ -101,8 +101,8 @@ _BITS = _Degree(
     math.log2,
     1.0,
     "Effective bits: the entropy bound of the compressed weight matrices, per weight of the dense network, on a "
-    "logarithmic axis; an uncompressed weight has 32. Grey lines: what compressed releases are compared with. A "
-    "release of fewer bits often classifies worse as well, which alone can lower leakage.",
+    "logarithmic axis; an uncompressed weight has 32. Grey lines: the releases that compressed ones are compared "
+    "with. A release of fewer bits is often less accurate too, and this alone can lower leakage.",
 )
 
 
@@ -157,7 +157,7 @@ def _leakage_by(results: Results, degree: _Degree, panels: Sequence[_Panel], the
         key=degree.key,
         title=f"Leakage against {degree.title.lower()}, under {attack}",
         caption=f"Under {attack} (references: {kind}), one curve per method, {means_words(results)} with 95% "
-        "intervals. Methods are moved sideways a little, so that their intervals can be told apart. "
+        "intervals. Methods are moved sideways a little, so that their intervals do not overlap. "
         f"{degree.caption} The dashed line is guessing.",
         height=_HEIGHT + _AROUND_PIXELS,
         spec=stacked(drawn, theme, _PANEL_POINTS if theme.is_paper else _HEIGHT, title),

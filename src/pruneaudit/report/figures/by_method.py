@@ -73,8 +73,8 @@ def leakage_by_method(results: Results, theme: Theme = PAGE, first: Across = "bi
         title=f"Leakage of all ways of compressing{against}, under {attack}",
         caption=f"Under {attack} (references: {kind}), a point per release, {means_words(results)} with 95% intervals. "
         "Lines join releases that differ only in the degree of compression. Effective bits: the entropy bound of the "
-        "weight matrices, per weight of the dense network, on a logarithmic axis. A release of fewer bits often "
-        "classifies worse as well, which alone can lower leakage. The dashed line is guessing.",
+        "weight matrices, per weight of the dense network, on a logarithmic axis. A release of fewer bits is often "
+        "less accurate too, and this alone can lower leakage. The dashed line is guessing.",
         height=_HEIGHT + _AROUND_PIXELS,
         spec=choices[0].spec,
         choices=choices,

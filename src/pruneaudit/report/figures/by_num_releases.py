@@ -1,4 +1,4 @@
-"""AUC against the number of releases that one attacker sees."""
+"""AUC against the number of releases that are attacked together."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def leakage_by_num_releases(results: Results, theme: Theme = PAGE) -> Figure | N
         title="Leakage against the number of releases",
         caption=f"{mean_of(results, 'AUC')} of the joint attack with its 95% interval, releases {choices[0].name}"
         + (" or the family that you choose" if len(choices) > 1 else "")
-        + ". A point per set of releases; sets of one size are moved sideways. The line adds the release that adds the "
-        "most. The dashed line is the release that leaks most alone. A set that lies below a part of it shows that the "
-        "joint attack is weak there, not that a release protects.",
+        + ". A point per set of releases; sets of one size are moved sideways. The line adds, at each step, the "
+        "release that adds most. The dashed line is the release that leaks most alone. If a set lies below a part "
+        "of itself, the joint attack is weak there; it does not mean that a release protects.",
         height=_HEIGHT + _AROUND_PIXELS,
         spec=choices[0].spec,
         choices=tuple(choices),

@@ -60,7 +60,7 @@ def certified_front(certificate: Certificate, path: SearchPath, figure: str, the
     return Figure(
         key="certified-accuracy" if is_accuracy else "certified-leakage",
         title=f"{quantity.title} against size",
-        caption=f"One point per candidate, with its one-sided {100 * (1 - certificate.limits.alpha):g}% bound; of"
+        caption=f"A point per candidate, with its one-sided {100 * (1 - certificate.limits.alpha):g}% bound; of"
         " several attacks, the one with the highest bound. Coloured: confirmed. Grey: the last rung of the search,"
         f" which has other models and references. Shaded: within the limits, {way} the dashed line.",
         height=_HEIGHT + _AROUND,
@@ -81,9 +81,9 @@ def rungs_figure(path: SearchPath, limits: Limits, theme: Theme = PAGE) -> Figur
     return Figure(
         key="search-rungs",
         title=f"The path of the search: {quantity_of(figure).title} against size",
-        caption="The candidates that were attacked in a rung; others stopped before, by their size or accuracy. All"
-        " points of a rung have the same models and references. Another rung has other ones, so its figures are not"
-        " comparable.",
+        caption="The candidates that were attacked in a rung; the others stopped earlier, by their size or accuracy. "
+        "All points of a rung have the same models and references. Other rungs have other models, so their "
+        "figures are not comparable.",
         height=_HEIGHT + _AROUND,
         spec=choices[0].spec,
         choices=tuple(choices),

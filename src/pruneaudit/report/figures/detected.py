@@ -1,4 +1,4 @@
-"""Who becomes detected from one release to another, by class."""
+"""Samples that become detected from one release to another, by class."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def _by_class(rows: pd.DataFrame, key: str, release: str, baseline: str, samples
     return Figure(
         key=key,
         title=f"Who becomes exposed, by class: {release} against {baseline}",
-        caption="Up: newly detected. Down: no longer detected. The numbers are in detection_changes.csv beside it."
-        + (" Short lines: the same between two fine-tuning seeds of one release." if chance else ""),
+        caption="Up: newly detected. Down: no longer detected. The numbers are in detection_changes.csv, in the same "
+        "folder." + (" Short lines: the same between two fine-tuning seeds of one release." if chance else ""),
         height=_HEIGHT + _AROUND_PIXELS,
         spec=assembled(layers, bars, theme, _HEIGHT),
     )

@@ -1,7 +1,7 @@
 """The program that draws figures in the page: Vega, Vega-Lite and vega-embed, as `scripts/bundle_vega.py` made it.
 
-It lies in the package so that every report has its figures, needs nothing else installed, and is written
-at once: to bundle it anew takes seconds.
+The package includes it, so every report can draw its figures without further installation. Bundling it again would take
+seconds per report.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 SNIPPET = "window.pruneaudit = { vegaEmbed };"
-"""How the program makes itself known to the page's script."""
+"""The name under which the page's script finds the program."""
 _FILE = "vega.js.gz"
 
 

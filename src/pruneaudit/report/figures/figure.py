@@ -29,6 +29,6 @@ class Figure:
     """About how many pixels it takes in the page."""
     spec: Spec
     choices: tuple[Choice, ...] = ()
-    """What else readers may have drawn in its place; the first is `spec` itself. Empty: no choice."""
+    """Figures that readers can choose instead; the first is `spec` itself. Empty: no choice."""
     choose: str = ""
-    """What is chosen."""
+    """The label of the choice."""

@@ -1,4 +1,4 @@
-"""How a figure becomes a file for a paper: one column wide, letters of 8 points, the same bytes every time.
+"""Writes a figure as a file for a paper: one column wide, letters of 8 points, the same bytes every time.
 
 vl-convert draws without a browser, in Liberation Sans, which it includes: files are the same on every
 machine. Letters that this font lacks are taken from the machine's own fonts.

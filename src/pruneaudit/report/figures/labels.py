@@ -1,4 +1,4 @@
-"""Where the names of points go in a figure, so that they do not lie on each other."""
+"""Places the names of points in a figure, so that they do not overlap."""
 
 from __future__ import annotations
 

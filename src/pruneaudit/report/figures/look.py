@@ -1,9 +1,9 @@
-"""How figures look: colours, marks, letters, and what differs between the page and a paper.
+"""The look of figures: colours, marks, letters, and the differences between the page and a paper.
 
-Colours are those of Okabe and Ito, told apart by people with any colour vision; shapes and dashes
-differ too. In the page backgrounds are transparent, and its style sheet sets the colours of text and
-axes for light and dark mode. Names from outside are in a specification as data or as ends of a
-scale, never inside an expression: Vega draws them as plain text.
+Colours are those of Okabe and Ito, which people with any colour vision can tell apart; shapes and dashes differ too. In
+the page backgrounds are transparent, and its style sheet sets the colours of text and axes for light and dark mode.
+Names from outside are in a specification as data or as ends of a scale, never inside an expression: Vega draws them as
+plain text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A PDF in one order: the same picture gives the same bytes.
 
-The library that writes PDFs keeps fonts and other resources in hash tables, so that their order, and the
-numbers of objects with it, differ from one time to the next. Here objects are numbered as they are met
-on the way from the catalog, and the resources of a page are ordered by name.
+The library that writes PDFs keeps fonts and other resources in hash tables, so their order and the numbers of objects
+differ from one time to the next. Here objects are numbered in the order in which they are reached from the catalog, and
+the resources of a page are ordered by name.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ _DIGITS = 5
 _NUM_HOVERED = 48
 """Points of a curve that show their values."""
 _BEYOND = 0.95
-"""Axes end a little further out, so that no curve lies on them."""
+"""Axes reach a little further than the curves, so that no curve lies on them."""
 _FEW_DECADES = 1.5
 
 

@@ -1,1 +1,1 @@
-"""The page: one HTML file that holds everything it needs."""
+"""The page: one HTML file that contains everything it needs."""

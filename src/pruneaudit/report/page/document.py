@@ -1,8 +1,8 @@
 """A page as one HTML file that makes no network requests.
 
-Texts that come from outside are escaped by jinja2, and are data inside figures. A content security policy in the page
-backs both: it forbids every request, and every script but those whose hashes it names: the page's own two and Vega,
-which one of them unpacks. Tables can be read without any.
+jinja2 escapes texts that come from outside; inside figures they are data. A content security policy in the page is a
+second protection: it forbids every request, and every script except those whose hashes it names. These are the page's
+own two and Vega, which one of them unpacks. Tables can be read without scripts.
 """
 
 from __future__ import annotations

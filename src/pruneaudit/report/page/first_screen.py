@@ -47,7 +47,7 @@ _NOT_PAIRED = "no paired difference was computed"
 
 @dataclass(frozen=True)
 class BigNumber:
-    """One of the numbers beside the verdict."""
+    """One of the numbers below the verdict."""
 
     title: str
     value: str
@@ -63,7 +63,7 @@ class ReleaseLine:
 
     release: str
     made: str
-    """What was done to it."""
+    """How it was made, in words."""
     counterpart_of: tuple[str, ...]
     """The defended releases that it is the undefended counterpart of."""
     accuracy: Cell
@@ -76,7 +76,7 @@ class ReleaseLine:
     change: Cell | None
     """Paired change of the AUC from `against`; None for the base release."""
     reading: Reading | None
-    """What all attacks together show of the change."""
+    """The reading of the change by all attacks together."""
     against: str
     equal: Cell | None
     """Difference in AUC at equal accuracy, under the primary attack; None for baselines."""
@@ -111,7 +111,7 @@ class FirstScreen:
     numbers: tuple[BigNumber, ...]
     """Members recognised, others taken for members, AUC; empty where the primary attack has no figure to show."""
     compared: str
-    """What the groups are compared with."""
+    """The words for the networks that the groups are compared with."""
     groups: tuple[GroupLine, ...]
     far: tuple[str, tuple[str, ...]]
     """A sentence and the names that end it, if any; both empty where it applies to no release."""

@@ -9,9 +9,8 @@
 | `roc-RELEASE` | every attack on one release, both axes logarithmic |
 | `attacks` | AUC of every attack on the release that others are compared with |
 
-The figures are described where those of the page are (`report/figures/`). Files need vl-convert
-(`pruneaudit[figures]`), which is imported where it is used. Attack, references and order are those of the
-page; nothing is chosen by its result.
+The figures share their descriptions with the page (`report/figures/`). Files need vl-convert (`pruneaudit[figures]`),
+which is imported where it is used. Attack, references and order are those of the page; no choice depends on a result.
 """
 
 from __future__ import annotations
@@ -113,7 +112,7 @@ def draw(results: Results) -> tuple[dict[str, Figure], tuple[str, ...]]:
         ),
         *((stem, families[name], "") for name, stem in file_stems("family", families).items()),
         *(
-            (stem, roc_of_release(results, release), "no attack has a curve that can be told")
+            (stem, roc_of_release(results, release), "no attack has a ROC curve")
             for release, stem in file_stems("roc", release_names(results)).items()
         ),
         ("attacks", attacks(results), "no attack has an AUC on the release that others are compared with"),

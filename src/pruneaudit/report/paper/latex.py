@@ -1,8 +1,8 @@
 r"""The tables of the report as LaTeX: one `tabular` a file, with the rules of the package booktabs.
 
 Rows, columns and reasons are those of the page (`report/tables.py`). Intervals are below their
-numbers, so that a table stays narrow. No other package is needed; a name in letters that pdfLaTeX
-lacks wants XeLaTeX or LuaLaTeX and a font that has them.
+numbers, so that a table stays narrow. No other package is needed. For names in letters that pdfLaTeX lacks, use XeLaTeX
+or LuaLaTeX and a font that has these letters.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SPECIAL = {
     **{letter: f"\\{letter}" for letter in "{}$&#%_"},
 }
 _FUSING = re.compile(r"([-`',])(?=\1)|[?!](?=`)")
-"""Signs that LaTeX makes one of with what follows them."""
+"""Signs that LaTeX merges with the next sign."""
 _OF_RELEASES = ("Sparsity", "Nonzero parameters", "Training accuracy", "Test accuracy")
 _STEPS = ("Accuracy when dense", "Accuracy after pruning", "Accuracy after fine-tuning")
 _RULE = "\\midrule"

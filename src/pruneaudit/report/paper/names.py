@@ -1,4 +1,4 @@
-"""Names that somebody chose, as names of files."""
+"""Turns the names that users choose into names of files."""
 
 from __future__ import annotations
 

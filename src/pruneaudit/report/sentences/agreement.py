@@ -1,4 +1,4 @@
-"""Whether the attacks agree, in words."""
+"""Says whether the attacks agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def disagreement(results: Results) -> str:
     if found.against_primary:
         names = [attack_name(attack) for attack in found.against_primary]
         do = verb(len(names), "does", "do")
-        parts.append(f"{first_few(names)} {do} better than guessing, and the primary attack is not shown to")
+        parts.append(f"{first_few(names)} {do} better than guessing, but the primary attack is not shown to do so")
     if found.num_disputed:
         releases = counted(found.num_releases, f"{changed_words(results)} release")
         parts.append(f"they show different changes for {found.num_disputed} of {releases}")
@@ -33,7 +33,7 @@ def agreement_words(results: Results) -> tuple[str, ...]:
         return ()
     is_shown = found.num_attacks > 1 and found.num_releases and not found.num_disputed
     name = attack_name(primary_attack(results))
-    agreed = f" Every change in AUC from a baseline that another attack shows, {name} shows too." if is_shown else ""
+    agreed = f" {name} shows every change in AUC from a baseline that another attack shows." if is_shown else ""
     return (f"{_better(results, found)}{agreed}", *_stronger(results, found))
 
 
@@ -62,8 +62,8 @@ def _stronger(results: Results, found: Agreement) -> tuple[str, ...]:
         one = found.stronger_elsewhere[0]
         said.append(_finds_more(one, f"the release {one.release}"))
     if (number := len(found.stronger_elsewhere)) > 1:
-        said.append(f"On {number} releases some attack finds more.")
-    said.append("The page still shows the primary attack, which a rule chose without reading results.")
+        said.append(f"On {number} releases, another attack finds more.")
+    said.append("The page still shows the primary attack, because the rule that chooses it reads no results.")
     return (" ".join(said),)
 
 

@@ -40,23 +40,23 @@ class Answer:
     disagreement: str
     """Says that attacks contradict each other; empty if none do."""
     leakage: LeakageWords
-    """Whether the networks of the base release leak."""
+    """Says whether the networks of the base release leak."""
     counts: str
-    """How many releases leak less, and how many more; empty without compressed or defended releases."""
+    """Says how many releases leak less, and how many more; empty without compressed or defended releases."""
     at_equal_size: str
-    """The same at equal size; empty where no such release could be compared."""
+    """The same at equal size; empty if no release could be compared."""
     changes: tuple[Change, ...]
     """One for each release but the base, in the order of the study."""
     collapsed: tuple[str, ...]
     """Releases in which single networks did not learn."""
     agreement: tuple[str, ...]
-    """How many attacks succeed, and which find more than the primary one."""
+    """Says how many attacks succeed, and which find more than the primary one."""
     certainty: str
-    """What the intervals cover, and whether the attacker had references."""
+    """Says what the intervals cover, and whether the attacker had references."""
     next_steps: tuple[StepWords, ...]
     """What to do, the most urgent first."""
     caveats: tuple[str, ...]
-    """What the figures do not say."""
+    """Says what the figures do not show."""
 
 
 def answer(results: Results) -> Answer:

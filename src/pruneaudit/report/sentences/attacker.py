@@ -1,4 +1,4 @@
-"""What the attacker has and what no attack here tests, in words."""
+"""Describes the attacker's references, and lists what no attack of the run tests."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pruneaudit.report.conclusions.structure import structure_leaks
 from pruneaudit.report.selection import given_baseline, num_references, target_of
 
 _NOT_TESTED = (
-    "; attackers who see labels only and ask many times; poisoned "
-    "training data; users who own several samples; reconstruction, attribute inference and model extraction."
+    "; attackers with labels only and many queries; poisoned training data; users with several samples; "
+    "reconstruction, attribute inference and model extraction."
 )
 _KINDS = {
     "matched": "They had the same compression, defence and training as the victim: the attacker knows the whole "
@@ -23,9 +23,9 @@ _KINDS_OF_TARGET = {
 }
 _OTHER = "They are the networks of that release."
 _KINDS_OF_PREDICTIONS = {
-    "matched": "They are of the same release as the victim: the other networks in its file, or those that were given "
-    "for it.",
-    "given": "One set serves all releases. Nobody says what these networks went through. If a release was made in "
+    "matched": "They are networks of the same release as the victim: the others in its file, or the references that "
+    "were given for it.",
+    "given": "One set serves all releases. It is not stated how these networks were made. If a release was made in "
     "another way, its figures can be too low.",
 }
 _OTHER_OF_PREDICTIONS = (
@@ -37,7 +37,7 @@ _OTHER_OF_PREDICTIONS = (
 def not_tested_words(results: Results) -> str:
     """Which attackers and goals no attack of the run stands for."""
     read = "weights or gradients" if structure_leaks(results) else "weights, gradients or masks"
-    return f"attackers who read {read}{_NOT_TESTED}"
+    return f"attackers with access to {read}{_NOT_TESTED}"
 
 
 def reference_words(results: Results) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
-"""What canaries show, in words: the lower bounds on epsilon by the primary attack, each with what it holds for.
+"""Puts the results of canaries into words: the lower bounds on epsilon by the primary attack, each with its assumption.
 
-Of several releases together the bounds are those of the joint attack.
+For several releases together, the bounds come from the joint attack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How sure the figures are, and what they do not say."""
+"""Says what the intervals cover, and what the figures do not show."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def of_target(results: Results) -> str:
         f" another training run of this network{others}."
     )
     few = (
-        f" With {counted(number, 'reference')} attacks find less than with more." if 0 < number < FEW_REFERENCES else ""
+        f" With only {counted(number, 'reference')}, attacks find less than with more."
+        if 0 < number < FEW_REFERENCES
+        else ""
     )
     return said + few
 
@@ -60,9 +62,9 @@ def _intervals(row: pd.Series) -> str:
     networks = int(row["num_victims"])
     if networks == 1:
         return "The 95% intervals cover the choice of samples. They do not cover another training run of this network."
-    samples = f"the {row['num_members'] + row['num_nonmembers']:,.0f} samples that each was asked about"
+    samples = f"the {row['num_members'] + row['num_nonmembers']:,.0f} samples that each was queried with"
     said = f"The 95% intervals cover the choice of {networks} networks and of {samples}."
-    few = " So few networks say little about others that are trained the same way."
+    few = " So few networks say little about other networks of the same training."
     return said + few * (networks < FEW_MODELS)
 
 
@@ -70,7 +72,8 @@ def collapsed_words(results: Results) -> tuple[str, ...]:
     """A sentence for each release in which single networks did not learn."""
     return tuple(
         f"{found.num_collapsed} of {found.num_networks} networks of {found.release} did not learn (test accuracy "
-        f"{TEST_ACCURACY.value(found.accuracy)}, median {TEST_ACCURACY.value(found.median)}), which shifts its means."
+        f"{TEST_ACCURACY.value(found.accuracy)}, median {TEST_ACCURACY.value(found.median)}). This shifts the means "
+        f"of the release."
         for found in collapsed(results)
     )
 
@@ -81,7 +84,7 @@ def _of_given_releases(results: Results) -> list[str]:
     return [
         f"The differences from {base} show {ALL_THAT_WAS_DONE}. The effect of compression alone is suppressed: "
         f"{NOT_STATED}.",
-        "Predictions do not say how large a network is: sizes are as they were stated."
+        "Predictions do not say how large a network is: the sizes are those that were given."
         if sizes_are_stated(results)
         else "Predictions do not say how large a network is, so releases are not compared at equal size.",
     ]

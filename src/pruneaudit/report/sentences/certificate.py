@@ -1,4 +1,4 @@
-"""What a certificate says, in words: what is shown, about which networks, and why other candidates were not chosen."""
+"""Puts a certificate into words: the outcome, the networks that it covers, and why other candidates were not chosen."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from pruneaudit.report.quantities import TEST_ACCURACY, Quantity, bytes_text, qu
 from pruneaudit.report.words import attack_name, counted, listed, verb
 from pruneaudit.study.audit import MATCHED
 
-BEST = {"bytes": "the smallest", "macs": "the one with the fewest operations", "leakage": "the least leaking"}
+BEST = {"bytes": "the smallest", "macs": "the one that needs the fewest operations", "leakage": "the least leaking"}
 """The best candidate in words, by `Limits.minimize`."""
 BETTER = {"bytes": "smaller", "macs": "cheaper", "leakage": "less leaking, by the search"}
 _NO_WORSE = {"bytes": "no larger", "macs": "needs no more operations", "leakage": "leaks no more"}
 _SIZES = {"bytes": "size", "macs": "operations"}
 NO_PRIVACY = (
-    "It is no guarantee of differential privacy. The figures are means over members: single members can be much easier"
+    "It is not a guarantee of differential privacy. The figures are means over members: single members can be much "
+    "easier"
     " to find than the mean."
 )
-APPROXIMATE = " With so few networks that is approximate."
+APPROXIMATE = " With so few networks, this probability is approximate."
 STRONGER = "A stronger attack, better references or other samples can find more."
 
 
@@ -114,7 +115,7 @@ def _none_words(certificate: Certificate) -> tuple[str, ...]:
     if failed is None:
         if any(one.outcome == "too large" for one in certificate.judged):
             return ("All candidates of the list are too large on the networks that confirm.",)
-        return ("The search found no candidate whose own estimates keep all limits, so nothing was confirmed.",)
+        return ("In the search, no candidate kept all limits by its estimates, so nothing was confirmed.",)
     said = [f"{failed.candidate.name} was the safest candidate of the search, and is not shown to keep all limits."]
     said += [f"{statement_words(test)}; p = {test.p_value:.2g}." for test in open_tests(certificate)]
     return (*said, *further_words(certificate))
@@ -140,7 +141,7 @@ def not_chosen_words(one: NotChosen, limits: Limits) -> str:
     if one.why == "certified":
         return f"certified too; {one.against} is {BETTER[limits.minimize]}"
     if one.why == "not tested":
-        return f"not tested: {one.against}, which is safer by the search, failed first"
+        return f"not tested: {one.against}, safer by the search, failed first"
     if one.why == "too large":
         return "too large on the networks that confirm"
     return f"not shown to keep its limits: {statement_words(one.test)}" if one.test else "no figure has a limit"
@@ -189,13 +190,13 @@ def meaning_words(certificate: Certificate) -> tuple[str, ...]:
     if certificate.procedure == FIXED_SEQUENCE:
         order = "The order of the list was fixed by the search. It was tested in this order until the first failure"
     else:
-        order = "All of the list were tested, with Holm's correction"
+        order = "The whole list was tested, with Holm's correction"
     approximate = "" if scope.is_target or scope.num_confirm_models >= FEW_MODELS else APPROXIMATE
     said.append(f"{order}. The probability that any certified network breaks a limit is at most {alpha}.{approximate}")
     confidence = percent(1 - certificate.limits.alpha)
     said.append(
-        f"Bounds are one-sided, at {confidence}. Each holds by itself, for a network that was named beforehand. For the"
-        " chosen network rely on the limits."
+        f"Bounds are one-sided, at {confidence}. Each is valid by itself, for a network that was named beforehand. "
+        f"For the chosen network, rely on the limits instead."
     )
     return (*said, *earlier_words(certificate), NO_PRIVACY, STRONGER)
 
@@ -207,8 +208,8 @@ def earlier_words(certificate: Certificate) -> tuple[str, ...]:
         return ()
     times = "an earlier choice was" if number == 1 else f"{number} earlier choices were"
     return (
-        f"Before, {times} confirmed on the same models. The {percent(certificate.limits.alpha)} hold for one choice;"
-        " for a new certificate, change the study's seed.",
+        f"Before, {times} confirmed on the same models. The error probability of {percent(certificate.limits.alpha)}"
+        " is valid for one choice only; for a new certificate, change the study's seed.",
     )
 
 
@@ -219,9 +220,9 @@ def _about_words(certificate: Certificate) -> str:
             f"this model and {verb(scope.num_references, 'this', 'these')} {counted(scope.num_references, 'reference')}"
         )
         return (
-            f"It is about {these}. The error is that of the {scope.num_samples:,} audited samples alone. Another"
-            " training run of the same network, or other references, can give another answer. The search used other"
-            " references."
+            f"It is about {these}. Its error probability covers only the choice of the {scope.num_samples:,} audited"
+            " samples. Another training run of the same network, or other references, can give another answer. The"
+            " search used other references."
         )
     return (
         "It is about new networks of this recipe, trained and compressed in the same way on other draws of members from"

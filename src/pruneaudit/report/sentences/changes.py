@@ -1,4 +1,4 @@
-"""What one release changes, in words."""
+"""Says what one release changes."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _of_file(results: Results, release: str, row: pd.Series) -> str:
     if not file:
         return ""
     recipe = made_by(results, release)
-    went = f"its references went through {recipe}" if recipe else "no reference went through the same, so all are dense"
+    went = f"its references went through {recipe}" if recipe else "no reference was made like it, so all are dense"
     zeros = f" ({sparsity_text(row['sparsity'])} of its weights are zero)" if row["sparsity"] > 0 else ""
     return f"Your file {file}{zeros}; {went}"
 

@@ -1,4 +1,4 @@
-"""How many releases leak less, how many leak more, and for how many neither is shown."""
+"""Counts the releases that leak less, that leak more, and those without a shown difference."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ _WHY_NOT: dict[WhyNot, tuple[str, str]] = {
         "have figures only of an attack that failed its sanity checks",
     ),
     "no baseline": (
-        "has no undefended dense network with a figure beside it",
-        "have no undefended dense network with a figure beside them",
+        "has no undefended dense network with a figure to compare with",
+        "have no undefended dense network with a figure to compare with",
     ),
     "too accurate": (
         "is more accurate than every undefended dense network",
         "are more accurate than every undefended dense network",
     ),
     "open": (
-        "has, in too many resamples, no undefended dense network as accurate",
-        "have, in too many resamples, no undefended dense network as accurate",
+        "has no undefended dense network that is as accurate in enough resamples",
+        "have no undefended dense network that is as accurate in enough resamples",
     ),
 }
 """For one release and for several."""

@@ -1,4 +1,4 @@
-"""Doubts about the files of an audit of one network, in words."""
+"""Says what is doubtful about the files of an audit of one network."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def _said(found: dict[str, Any]) -> str:
             "Either it does not overfit, or the list does not fit the data (row numbers begin at 0)."
         )
     return (
-        f"Check the references of {found['release']}: their test accuracy is {other}, that of the attacked network "
-        f"{own}. They were probably trained or compressed in another way, so its leakage may be understated."
+        f"Check the references of {found['release']}: their test accuracy is {other}, but that of the attacked "
+        f"network is {own}. They were probably trained or compressed in another way, so its leakage may be understated."
     )

@@ -1,6 +1,7 @@
-"""What a family of releases gives away, in words.
+"""Puts the leakage of a family of releases into words.
 
-A direction is said only where an interval excludes 0, and none downwards: an attacker can ignore a release.
+A sentence claims an increase only if an interval excludes 0. It never claims a decrease, because an attacker can ignore
+a release.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pruneaudit.report.sentences.family_epsilon import epsilon_of
 from pruneaudit.report.words import attack_name, first_few, listed, verb
 
 CHANGE_OF_AUC = replace(AUC, places=4)
-"""What a further release adds is often below .001."""
+"""AUC with more decimals: a further release often adds less than 0.001."""
 WEAK = "the joint attack is weak here"
 NOTHING = "nothing"
 """The empty set of releases."""
@@ -87,15 +88,15 @@ def _whole(family: FamilyLeakage) -> Iterator[str]:
     together = f"AUC {AUC.value(whole.auc.value)} {AUC.interval(whole.auc.low, whole.auc.high)}".rstrip()
     alone = f"{AUC.value(best.auc.value)} {AUC.interval(best.auc.low, best.auc.high)}".rstrip()
     yield (
-        f"{first_few(family.releases)} together: {together}; the one that leaks most alone, {listed(best.releases)}:"
-        f" {alone} ({change_words(whole.gain)})."
+        f"{first_few(family.releases)} together: {together}. The one that leaks most alone is {listed(best.releases)}:"
+        f" {alone} (difference {change_words(whole.gain)})."
     )
     if whole.gain.direction > 0:
-        yield "An attacker who sees all of them finds more than on any of them alone."
+        yield "An attacker with all of them finds more than with any one alone."
     elif whole.is_weak:
         yield f"That is less, so {WEAK}: an attacker can use {listed(best.releases)} alone."
     else:
-        yield "It is not shown that all of them tell more than that one alone."
+        yield "All of them together are not shown to reveal more than that one alone."
 
 
 def _now(family: FamilyLeakage) -> Iterator[str]:
@@ -107,18 +108,19 @@ def _now(family: FamilyLeakage) -> Iterator[str]:
     weak = [one for one in family.now if not one.is_shown]
     if costly:
         told = first_few([f"{one.added} {change_words(one.change)}" for one in costly])
-        yield f"With {set_words(family.released, family.releases)} public, one more release costs in AUC: {told}."
+        yield f"With {set_words(family.released, family.releases)} public, each of these adds to the AUC: {told}."
     if others:
-        yield f"No {'further ' if costly else ''}cost is shown for {_added(others)}{'' if costly else _beside(family)}."
+        no, public = ("No further", "") if costly else ("No", _public(family))
+        yield f"{no} addition is shown for {_added(others)}{public}."
     if weak:
         yield (
-            f"{_added(weak)} {verb(len(weak), 'has', 'have')} no figure{'' if shown else _beside(family)}: {WEAK}."
-            " This says nothing about what a release gives away."
+            f"{_added(weak)} {verb(len(weak), 'has', 'have')} no figure{'' if shown else _public(family)}: {WEAK}."
+            " This says nothing about their leakage."
         )
 
 
-def _beside(family: FamilyLeakage) -> str:
-    return f" beside {set_words(family.released, family.releases)}"
+def _public(family: FamilyLeakage) -> str:
+    return f" with {set_words(family.released, family.releases)} public"
 
 
 def _added(marginals: Sequence[Marginal]) -> str:
@@ -136,18 +138,18 @@ def _greedy(family: FamilyLeakage) -> Iterator[str]:
 def _noise(family: FamilyLeakage) -> Iterator[str]:
     for one in family.noise:
         repeat = f"{one.added} repeats {one.repeats} with another seed"
-        beside = f"beside {set_words(one.given, family.releases)}"
+        public = f"with {set_words(one.given, family.releases)} public"
         if one.is_shown:
             yield (
-                f"Noise floor: {repeat}, and adds {change_words(one.change)} {beside}. So much comes from another"
-                " training on the same data, with nothing changed but its seed."
+                f"Noise floor: {repeat}, and adds {change_words(one.change)} {public}. So much is added by another"
+                " training on the same data that differs only in its seed."
             )
         else:
-            yield f"Noise floor: {repeat}. It has no figure {beside}: {WEAK}."
+            yield f"Noise floor: {repeat}. It has no figure {public}: {WEAK}."
     if not family.noise and family.greedy:
         yield (
-            "No release of this family repeats another with a different seed, so there is no noise floor to read these"
-            " figures beside."
+            "No release of this family repeats another with a different seed, so there is no noise floor to compare"
+            " these figures with."
         )
 
 
@@ -159,13 +161,13 @@ def _post_processing(family: FamilyLeakage) -> Iterator[str]:
         yield (
             f"{_added(made)} {verb(len(made), 'is', 'are')} post-processing of {parent}: made from it without any data."
             f" An attacker with the weights of {parent} can make {verb(len(made), 'it', 'them')} as well, so"
-            f" {verb(len(made), 'it adds', 'they add')} nothing to an optimal attacker with these weights. One who sees"
-            " outputs only may gain, because outputs show less than weights do."
+            f" {verb(len(made), 'it adds', 'they add')} nothing to an optimal attacker with these weights. An "
+            f"attacker with outputs only may gain, because outputs show less than weights do."
         )
         for one in made:
             if one.is_shown and one.change.direction > 0:
-                beside = set_words(one.given, family.releases)
-                yield f"The outputs of {one.added} do tell more: {change_words(one.change)} beside {beside}."
+                public = set_words(one.given, family.releases)
+                yield f"The outputs of {one.added} do reveal more: {change_words(one.change)} with {public} public."
 
 
 def _rivals(family: FamilyLeakage) -> Iterator[str]:

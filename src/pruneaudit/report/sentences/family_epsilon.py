@@ -1,4 +1,4 @@
-"""What DP-SGD guarantees for several releases together, in words."""
+"""Says what DP-SGD guarantees for several releases together."""
 
 from __future__ import annotations
 

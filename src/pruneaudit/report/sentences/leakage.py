@@ -1,4 +1,4 @@
-"""Whether the networks leak, in words: a title, and a detail with the figures behind it."""
+"""Says whether the networks leak: a title, and a detail with the figures behind it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the attacked networks are called: the user's own model, one network, or several."""
+"""Names the attacked networks: the user's own model, one network, or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do next, in words: a line for each step."""
+"""Puts the next steps into words, a line for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepWords:
 
 _WORDS: dict[Kind, tuple[str, str]] = {
     "check the join": (
-        "Check how membership was joined to the scores. A reversed sign or swapped ids look like this.",
+        "Check how membership was joined to the scores. A reversed sign or swapped ids have this effect.",
         "",
     ),
     "replace the primary attack": (
@@ -68,7 +68,7 @@ def step_words(results: Results, step: Step) -> StepWords:
     similar = f" than an undefended network of {SLIGHTLY_MORE} accuracy" if has_frontier(results) else ""
     than = f" than {base}" if base else similar
     scored = (
-        " (that many scored ones: with few references some samples have none of one kind)" if target_of(results) else ""
+        " (with a score: with few references, some samples lack references of one kind)" if target_of(results) else ""
     )
     text = {
         "use references": alone.advice if alone else "",
@@ -81,7 +81,7 @@ def step_words(results: Results, step: Step) -> StepWords:
         "are good enough.",
         "train weaker baselines": f"Train undefended dense networks {_how_weaker(results)}, to have one of "
         f"{SLIGHTLY_MORE} accuracy than",
-        "train more references": f"Train {number} references: attacks find more, and what is trained is kept:",
+        "train more references": f"Train {number} references: attacks then find more, and the trained ones are reused:",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
         "audit more samples": f"Give {whom} {number:,} non-members, to measure low false-positive rates{scored}.",
     }[step.kind]

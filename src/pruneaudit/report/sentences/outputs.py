@@ -1,4 +1,4 @@
-"""What hiding outputs buys, in words."""
+"""Puts the effect of hiding outputs into words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def hiding_words(results: Results) -> tuple[str, ...]:
     if same:
         said.append(f"No difference is shown with {_names(same)}.")
     if higher:
-        said.append(f"The AUC is higher with {_changes(higher)}: this attack does not make the best of what it sees.")
+        said.append(
+            f"The AUC is higher with {_changes(higher)}: this attack does not make the best use of the outputs."
+        )
     lost = [one for one in found.steps if not one.beats_guessing]
     if lost:
         said.append(f"The attack is not shown to do better than guessing with {_names(lost)}.")

@@ -1,4 +1,4 @@
-"""Where the audit stands on the curve of power against the number of references, in words."""
+"""Puts into words how the number of references limits the attacks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def power_words(results: Results) -> tuple[str, ...]:
         each = "" if is_one_network(results) else " per network"
         source = "RUN" if study_of(results) else "FILE... --out RUN"
         return (
-            f"Each sample was compared with {counted(number, 'reference')}{each}; `pruneaudit power {source}` shows"
-            " what more would find.",
+            f"Each sample was compared with {counted(number, 'reference')}{each}; `pruneaudit power {source}` shows "
+            f"what more references would find.",
         )
     return standing_words(standings(results), base_release(results))
 

@@ -1,4 +1,4 @@
-"""How many records are named, in words: by one model, and by the recipe."""
+"""Puts into words how many records a model exposes, and how many samples a recipe exposes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _all_words(of_models: Sequence[Judged], of_recipes: Sequence[Judged]) -> Ite
         num_lists = sum(one.num_lists for one in listed)
         if num_lists > 1:
             yield (
-                f"The rate of {percent(listed[0].fdr)} holds for each list, one for a release and network. It does not"
-                f" hold for all {num_lists:,} lists together."
+                f"The rate of {percent(listed[0].fdr)} holds for each list (one per release and network), not for all "
+                f"{num_lists:,} lists together."
             )
     tested = [one for one in of_recipes if one.num_lists]
     if tested:
@@ -45,8 +45,8 @@ def _of_model(one: Judged) -> Iterator[str]:
     else:
         yield (
             f"Exposed by this model: {named.mean:,.1f} of {of_all} of {one.release} are named per network {rate}"
-            f" ({named.lowest:,.0f} to {named.highest:,.0f}); on average {percent(one.mean('share_nonmembers'))} of a"
-            " list are non-members, an empty list counting as 0%."
+            f" ({named.lowest:,.0f} to {named.highest:,.0f}); on average {percent(one.mean('share_nonmembers'))} of a "
+            f"list are non-members (0% for an empty list)."
         )
     yield shortest_words(one, "record")
 
@@ -55,8 +55,8 @@ def _of_recipe(one: Judged) -> Iterator[str]:
     named, victims = int(one.mean("num_named")), counted(int(one.mean("num_victims")), "network")
     of_all = f"of {one.mean('num_records'):,.0f} samples of {one.release}"
     found = f"{named:,} {of_all} {'is' if named == 1 else 'are'} named" if named else f"none {of_all} is named"
-    others = ", whose references are other networks" if one.mean("num_references") else ""
-    yield f"Exposed by this recipe: {found}, by a test over {victims}{others}."
+    others = ", with other networks as references" if one.mean("num_references") else ""
+    yield f"Exposed by this recipe: {found}, by a test on {victims}{others}."
     yield shortest_words(one, "sample")
 
 

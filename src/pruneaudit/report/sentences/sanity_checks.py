@@ -60,7 +60,7 @@ def unlearned(results: Results) -> tuple[str, ...]:
         return (not_learned_words(networks_of(results, base), found[base]),)
     if found:
         count = "One release" if len(found) == 1 else f"{len(found)} releases"
-        return (f"{count} did not learn, or forgot: not above the accuracy of always naming the most frequent class.",)
+        return (f"{count} did not learn, or forgot: no more accurate than always naming the most frequent class.",)
     return ()
 
 

@@ -1,4 +1,4 @@
-"""What a mask, or the kept channels, gave away, in words."""
+"""Puts the leakage of masks and kept channels into words."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pruneaudit.report.sentences.leakage import reason_of, with_interval
 from pruneaudit.report.words import attack_name, counted, first_few, listed, verb
 
 HIDDEN = (
-    "Each network started from weights of its own, which decide most of what it keeps. That hides what structure knows "
-    "of members from this attack; it does not remove it."
+    "Each network started from its own initial weights, and these decide most of what it keeps. This hides the traces "
+    "of members from this attack, but does not remove them."
 )
-COMPOSES = "A published mask is a release of its own: it adds to what the weights or outputs give away."
+COMPOSES = "A published mask is a release in itself: it adds to the leakage of weights or outputs."
 
 
 def structure_words(results: Results) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def _wrong(leak: StructureLeak) -> str:
     return (
         f"{leak.release}: its structure was chosen before any training, so there is nothing to find, but"
         f" {attack_name(leak.attack)} finds members: AUC {with_interval(AUC, leak.row)} (guessing: 0.5). One such"
-        " interval in 40 lies above 0.5 by chance; if it lies far above, something is wrong."
+        " interval in 40 lies above 0.5 by chance; if it lies far above 0.5, something is wrong."
     )
 
 

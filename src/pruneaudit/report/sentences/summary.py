@@ -1,4 +1,4 @@
-"""Sentences that only the one-page summary and the block for a model card have: captions, and what is left out."""
+"""Sentences of the one-page summary and of the block for a model card: captions, and notes on omitted parts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pruneaudit.report.words import attack_name, listed
 NO_FIGURES = "There is nothing to show here: no attack has a figure."
 ONE_RELEASE = "One release was audited, so nothing is compared."
 WHOLE_REPORT = "report.html in the run's folder has every figure."
-SEAL = "SHA256SUMS lists the checksums of all result files, so its own, given here, stands for all of them."
+SEAL = "SHA256SUMS lists the checksums of all result files; its own checksum, given here, covers them all."
 COMMAND_ELSEWHERE = "about.json has the command, which is too long for a page."
 LETTERS_REPLACED = "Letters that the font of this file does not have are shown as ?."
 

@@ -1,6 +1,6 @@
 """A finished run on one page, for people who sign: as Markdown or PDF, and as a block for a model card.
 
-A layout: it places sentences, facts and cells that the report has, and makes none.
+This is a layout: it places sentences, facts and cells of the report, and makes no new ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What stands on the one-page summary, in order: sentences, facts and cells that the report has, cut to lengths.
+"""The contents of the one-page summary, in order: sentences, facts and cells of the report, shortened.
 
-A list is cut with the number of what it leaves out; a number never is. What stays does not depend on any result.
+A shortened list says how many entries it leaves out; numbers are never cut. The selection does not depend on any
+result.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ BLANK = "_" * 28
 """To write on."""
 _SIGNATURE = ("Name", "Date", "Signature")
 _TOLD_BEFORE = ("Created", "Study", "Networks", "Target", "Data")
-"""Facts of the run that the part on what was audited has, so that the last part leaves them out."""
+"""Facts of the run that an earlier part of the summary shows, so the last part leaves them out."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pruneaudit.report.escaping import markdown_code, markdown_text
 from pruneaudit.report.summary.content import BLANK, Fact, Part, Summary, Table
 
 _ALSO = "#~$_&"
-"""Letters that mean something to GitHub or Hugging Face, beside those of every Markdown."""
+"""Letters with a meaning for GitHub or Hugging Face, in addition to those of all Markdown."""
 
 
 def summary_markdown(summary: Summary, level: int = 1) -> str:

@@ -1,7 +1,7 @@
 """The summary as one page of PDF, drawn by fpdf2 (extra `pdf`), without a browser.
 
-The fonts are those that every reader of PDF has, so the file embeds none. They have the letters of Latin-1: others
-become "?", and the page says so. The file is not compressed, and nothing in it depends on when it was written.
+The fonts are those that every PDF reader has, so the file embeds none. They have the letters of Latin-1; other letters
+become "?", and the page says so. The file is not compressed, and does not depend on the time of writing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def require_fpdf() -> None:
         import fpdf  # noqa: F401
     except ImportError:
         raise UserError(
-            "summary: fpdf2, which writes PDF, is not installed; install it with: pip install 'pruneaudit[pdf]', or"
+            "summary: PDF files need fpdf2, but it is not installed; install it with: pip install 'pruneaudit[pdf]', or"
             " write a file that ends in .md"
         ) from None
 

@@ -1,8 +1,8 @@
-"""What an accusation is worth: the table of positive predictive values, under the primary attack.
+"""The table of positive predictive values (the worth of an accusation), under the primary attack.
 
-The table has two thresholds. The network's own comes from its non-members, so no attacker knows it. An attacker has
-the one that references teach; its real false-positive rate differs from network to network, and so does the worth of
-an accusation.
+The table has two thresholds. The network's own threshold comes from its non-members, so no attacker knows it. The
+learned threshold comes from references, so an attacker has it. Its real false-positive rate differs between networks,
+and so does the worth of an accusation.
 """
 
 from __future__ import annotations

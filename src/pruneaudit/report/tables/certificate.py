@@ -1,4 +1,4 @@
-"""A certificate in tables: the list with all figures, what was not chosen and why, and the rungs of the search."""
+"""A certificate in tables: the list with all figures, the candidates that were not chosen and why, and the rungs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pruneaudit.report.tables.cells import Cell, Notes
 from pruneaudit.report.words import attack_name
 from pruneaudit.study.audit import MATCHED
 
-NOT_TESTED = "it was not tested: an earlier one of the list failed, or it is too large"
+NOT_TESTED = "it was not tested: a candidate before it in the list failed, or it is too large"
 NO_SIZE = "its size was not recorded"
 _Key = tuple[str, str, str]
 

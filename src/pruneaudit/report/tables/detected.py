@@ -1,4 +1,4 @@
-"""Who becomes exposed from one release to another: the table, a figure by class, and the samples that change most."""
+"""Samples that become exposed from one release to another: the table, the classes, and the samples that change most."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Rising:
     with_pictures: bool
     with_texts: bool
     lines: tuple[RisingSample, ...]
-    """Empty where samples are private and nobody asked to show them."""
+    """Empty if samples are private and the user did not ask to show them."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ KINDS: dict[tuple[bool, bool] | None, str] = {
     (True, False): "compressed",
     (False, True): "defended",
     (True, True): "compressed and defended",
-    None: "changed, not stated how",
+    None: "changed in an unknown way",
 }
 """What was done to a release, by (compressed, defended); None: only its predictions are known."""
 
@@ -68,15 +68,15 @@ class FrontierTable:
     num_far: int
     """Releases without a baseline of similar accuracy."""
     conditional: bool
-    """There are so few victims that intervals are conditional on this bank."""
+    """So few victims that intervals are conditional on this bank."""
     with_sizes: bool
     """Releases were compared at equal size."""
     all_are_candidates: bool
-    """Nobody says which releases are defended, so at equal size all are candidates."""
+    """It is unknown which releases are defended, so at equal size all are candidates."""
     near_points: float = 100 * NEAR
     """Percentage points of test accuracy up to which networks are similar."""
     tolerance_percent: float = 100 * SIZE_TOLERANCE
-    """Per cent of its size by which a release that is as small may be larger."""
+    """A release that is larger by up to this percentage counts as equally small."""
 
 
 def frontier_metrics(results: Results) -> tuple[Quantity, ...]:

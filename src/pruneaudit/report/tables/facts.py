@@ -1,4 +1,4 @@
-"""What a run recorded about itself: data, networks, seeds, versions and checksums, each with its label."""
+"""The facts that a run recorded about itself: data, networks, seeds, versions and checksums, each with its label."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def _base(told: Mapping[str, Any] | None) -> str:
     head = ", and drew heads of their own" if told["head"] == "new" else ""
     return (
         f"all networks started from one trained on {told['num_samples']:,} public samples ({epochs}){head}; its"
-        f" accuracy is {told['train_accuracy']:.1%} there and {told['test_accuracy']:.1%} on all other samples; it saw"
-        " no audited sample, so it tells nothing about members and costs no epsilon"
+        f" accuracy is {told['train_accuracy']:.1%} there and {told['test_accuracy']:.1%} on all other samples; it "
+        f"saw no audited sample, so it reveals nothing about members and costs no epsilon"
     )
 
 

@@ -1,4 +1,4 @@
-"""What families of releases give away, as tables: every set of releases, and what one more adds to it."""
+"""Tables of families of releases: the leakage of every set of releases, and the addition by one more release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 
 ALONE = "a single release: no part of it is compared with it"
 _OWN_NUMBERS = " (measured "
-"""Where a reason begins to tell numbers of its figure: the CSV file has them."""
+"""The place where a reason begins to list numbers of its figure; the page leaves them out, the CSV file has them."""
 THE_JOINT_ATTACK = "the joint attack"
 
 
@@ -61,12 +61,12 @@ class FamilyTables:
     said: tuple[str, ...]
     """The sentences about it."""
     released: str
-    """What is taken to be public now; empty if nothing is known of it."""
+    """The releases that count as public already; empty if unknown."""
     quantities: tuple[Quantity, ...]
     sets: tuple[SetLine, ...]
     marginals: tuple[MarginalLine, ...]
-    """What one more release costs now first, then the greedy order. Of a small family then all others; of a large one
-    those that add the last release."""
+    """First the additions to the releases that are public now, then the greedy order. For a small family then all
+    others; for a large one, those that add the last release."""
     notes: tuple[str, ...]
     """The reasons that `Cell.note` counts."""
 

@@ -1,4 +1,4 @@
-"""What DP-SGD guarantees for releases together and alone, as a table."""
+"""The table of the epsilons that DP-SGD guarantees for releases, together and alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings, paired differences and canaries, in the order of the study: nothing is sorted or left out by its result."""
+"""Findings, paired differences and canaries, in the order of the study. Results do not decide order or selection."""
 
 from __future__ import annotations
 

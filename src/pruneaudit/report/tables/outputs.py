@@ -1,4 +1,4 @@
-"""What attacks find if the attacker sees less than is stored, as a table."""
+"""The table of attacks on reduced outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attacks find with fewer references, and LiRA with more, as a table."""
+"""The table of attacks with fewer references, and of LiRA with more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pruneaudit.evaluation.power import COMMON, EXTRAPOLATED, SCORED
 from pruneaudit.report.quantities import AUC, Quantity, headline_tpr
 from pruneaudit.report.tables.cells import NO_REASON, Cell, Notes
 
-FIRST = "the smallest number of references with a figure: there is none to compare it with"
+FIRST = "the smallest number of references with a figure: there is no smaller one to compare it with"
 _NOT_PREDICTED = "only the AUC is extrapolated"
 
 

@@ -1,4 +1,4 @@
-"""How many records are named, by one model and by the recipe, as tables; and the named records, if the reader asked."""
+"""Tables of the numbers of named records, by model and by recipe; and of the names, if the user asked for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUM_SHOWN = 10
 """Number of named records that the page lists for each release and kind; records.csv has all."""
 NONE_NAMED = "no list names a record"
 NO_POSSIBLE_LIST = "even if all records had the smallest possible p-value, none would be named"
-ONE_SET = "two halves of the references (for a recipe, of the networks) name nothing, or there are too few for halves"
+ONE_SET = "the lists of the two halves name nothing, or there are too few references (for a recipe: networks) to halve"
 NO_SEED = "it repeats no release with another finetune_seed, or both lists are empty"
 
 

@@ -96,7 +96,7 @@ class Released:
     conditions: str
     """How latency was measured; empty where it was not."""
     zeros: str
-    """What zeros save."""
+    """Says what zeros save."""
     layers: tuple[Layers, ...]
     left_whole: tuple[LeftWhole, ...]
     promises: tuple[Promise, ...]
@@ -113,9 +113,9 @@ COLUMNS = (
 )
 ZEROS = (
     "Zeros are multiplied like any other weight, so zeros alone make no network faster. Latency differences of such a "
-    "release are measurement noise. Only removed channels, heads and units, and factors save multiply-accumulates, "
-    "which leave out the two products of attention that have no weights. Bit operations are multiply-accumulates times "
-    "the bits of a weight times the bits of an input: what integer kernels could save."
+    "release are measurement noise. Only removed channels, heads and units, and factors save multiply-accumulates. "
+    "These do not count the two products of attention, which have no weights. Bit operations are multiply-accumulates "
+    "times the bits of a weight times the bits of an input; integer kernels could save them."
 )
 
 

@@ -1,4 +1,4 @@
-"""What each release is."""
+"""The table of the releases: their training, compression, defence and accuracy."""
 
 from __future__ import annotations
 

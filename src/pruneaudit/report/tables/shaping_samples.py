@@ -1,4 +1,4 @@
-"""The table of samples that releases used beside the members, and whether an attacker recognises them."""
+"""The table of samples that releases used in addition to the members, and whether an attacker recognises them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the structure of each release gives away, as a table."""
+"""The table of attacks on the structure of releases."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class StructureLine:
 
     release: str
     what: str
-    """What the release shows of what it keeps, such as `mask`."""
+    """The structure that the release shows, such as `mask`."""
     starts: str
-    """Whether networks started from weights of their own."""
+    """Whether each network started from its own initial weights."""
     attack: str
     variant: str
-    """How many bits there are, and how many vary."""
+    """The number of bits, and the number that vary."""
     best_on_outputs: str
     """The attack on outputs with the highest AUC; empty without any."""
     cells: tuple[Cell, ...]

@@ -1,4 +1,4 @@
-"""The releases by way of compressing, each with accuracy, size and leakage: what compression costs and changes."""
+"""The releases grouped by way of compressing, each with accuracy, size and leakage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pruneaudit.report.tables.cells import NO_REASON, NOT_RECORDED, Cell, Group,
 from pruneaudit.report.tables.equal_accuracy import equal_accuracy_cell, equal_size_cell, has_equal_size
 
 _FEWEST_WAYS, _FEWEST_RELEASES = 2, 4
-"""Ways and compressed releases from which on they are shown by way: other tables show fewer as well."""
+"""Smallest numbers of ways and of compressed releases for this table: other tables already show fewer of them well."""
 
 
 def by_way(results: Results) -> dict[str, list[str]]:

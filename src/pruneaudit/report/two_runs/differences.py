@@ -1,4 +1,4 @@
-"""What differs between two finished runs: leakage, accuracy, settings, and what only one of them has."""
+"""Finds the differences between two finished runs: leakage, accuracy, settings, and parts that only one of them has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = (
 release and has no attack."""
 SHOWN_DIGITS = 12
 """Of a SHA-256 that differs."""
-_NOT_PAIRED_ACCURACY = "accuracies: not paired, because runs keep no answers sample by sample"
+_NOT_PAIRED_ACCURACY = "accuracies: not paired, because runs do not keep the answers for each sample"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def compare_runs(first: Path, second: Path, say: Callable[[str], None] = lambda 
             settings.setdefault((release, references), []).append(attack)
     if not settings:
         raise UserError(
-            f"{first} and {second} have no release, references and attack in common, so that nothing can be compared:"
+            f"{first} and {second} have no release, references and attack in common, so nothing can be compared:"
             f" {_listed(one)} against {_listed(other)}"
         )
     why_not = _not_one_audit_data(one, other)

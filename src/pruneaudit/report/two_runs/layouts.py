@@ -98,7 +98,7 @@ def _answer(table: pd.DataFrame) -> str:
     missing = f", and {unknown} could not be computed" if unknown else ""
     return (
         f"Of {counted(len(leakage), 'figure')} of leakage, A is lower in {less} and higher in {more}; in {alike} no"
-        f" difference is shown{missing}. The 95% intervals are not corrected for their number."
+        f" difference is shown{missing}. The 95% intervals are not corrected for the number of comparisons."
     )
 
 
@@ -142,8 +142,8 @@ def _remarks(found: Comparison) -> list[str]:
         remarks.append("paired: same models and members, so the influence of shared samples cancels.")
     if "independent" in methods:
         remarks.append(
-            "independent: limits from the intervals of both runs (root of summed squares), as if they shared nothing;"
-            " if they share members, the interval is wider than necessary."
+            "independent: the interval is computed from the intervals of both runs (root of summed squares), as if "
+            "they shared nothing; if they share members, it is wider than necessary."
         )
     for name, only in (("A", found.only_first), ("B", found.only_second)):
         remarks += [f"only in {name}: {word} {', '.join(names)}" for word, names in only.items() if names]

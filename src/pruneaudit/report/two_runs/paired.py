@@ -1,4 +1,4 @@
-"""Two runs' scores side by side, where the runs have the same victims; and differences with their intervals.
+"""Pairs the scores of two runs with the same victims, and computes differences with their intervals.
 
 Runs are paired attack setting by attack setting, on the models that both audit, with the same samples and membership.
 Two studies must have the same audit data (see `differences.py`). If one of the two is an audit of saved predictions,
@@ -43,7 +43,7 @@ class Paired:
     member: np.ndarray
     """(V, N) bool."""
     are_some_models: bool = False
-    """Whether one of the runs audits more models than these, which both audit."""
+    """Whether one of the runs audits further models that the other does not audit."""
 
     def difference(self, attack: str, quantity: Quantity) -> Interval:
         """A figure of the first run minus that of the second, with the two-way interval of the paired difference.
@@ -104,7 +104,7 @@ def paired_scores(
     models = pd.Index(mine["model_id"].unique())
     samples = pd.Index(pd.concat([mine["sample_id"], other["sample_id"]]).unique())
     if _have_other_labels(mine, other):
-        return "samples of the same id have other labels in the other run"
+        return "samples with the same id have different labels in the two runs"
     shape = len(models), len(samples)
     places = [
         (models.get_indexer(table["model_id"]), samples.get_indexer(table["sample_id"])) for table in (mine, other)
@@ -150,7 +150,7 @@ def _read(path: Path, release: str, references: str, attacks: Sequence[str]) -> 
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run the study again, which mends this") from None
+        raise UserError(f"{path}: cannot be read ({error}); to repair it, run the study again") from None
     found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"canary": []})
     found = found[~found["canary"].astype(bool)]
     return None if found.empty else found
