@@ -185,7 +185,7 @@ _HOME = {
 
 _GONE = {
     "Paired": "pruneaudit.audit({'dense': dense, 'pruned': pruned}, references={'dense': ..., 'pruned': ...},"
-    " baseline='dense'), without `references` if the other models of each release serve"
+    " baseline='dense'), without `references` if the other models of each release serve as references"
 }
 """Former public names, and what to write now."""
 

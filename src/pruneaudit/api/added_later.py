@@ -1,7 +1,7 @@
-"""Tables that are added to a finished run, or to the audit of prediction files, from what was stored.
+"""Adds tables to a finished run, or to an audit of prediction files, from its stored signals.
 
-`pruneaudit power`, `pruneaudit families` and `pruneaudit records` train nothing: they play attacks again on stored
-signals, and add a table and a section of the report.
+`pruneaudit power`, `pruneaudit families` and `pruneaudit records` train nothing. They run attacks again on stored
+signals, and add tables and a section to the report.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from pruneaudit.study.audit import DEFAULT_LEVELS
 
 @dataclass(frozen=True)
 class Figures:
-    """How figures are measured that are added later."""
+    """The settings of the measurements that such a command adds."""
 
     command: str
-    """The command that adds them, for messages: `power` or `families`."""
+    """The name of the command, for messages: `power`, `families` or `records`."""
     seed: int | None = None
-    """For files of predictions; None: that of the audit in `out`, or 0."""
+    """The seed, for files of predictions; None: the seed of the audit in `out`, or 0."""
     fpr_levels: Sequence[float] | None = None
-    """For files of predictions; None: those of the audit in `out`, or the usual ones."""
+    """False-positive rates, for files of predictions; None: the rates of the audit in `out`, or the usual ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """Attack settings from stored signals, and the results that get further tables."""
+    """Attack settings from stored signals, and the results to which tables are added."""
 
     settings: Sequence[AttackSetting]
     levels: Sequence[float]
@@ -59,12 +59,12 @@ class Stored:
     baseline: str
     """The release with which the others are compared."""
     plan: Plan | None = None
-    """The plan of the run, with the releases that were added for comparison; None for files."""
+    """The plan of the run, including the baselines that the program added; None for files."""
     asked: Study | None = None
-    """The study as it was asked for, without these; None for files."""
+    """The study as the user wrote it, without the added baselines; None for files."""
     folder: Path | None = None
     results: Results | None = None
-    """Those in the folder; None if the tables are not added to any."""
+    """The results in the folder; None if no results get the tables."""
 
     @property
     def releases(self) -> list[str]:
@@ -74,7 +74,7 @@ class Stored:
     def with_tables(
         self, tables: Mapping[str, pd.DataFrame], told: Mapping[str, Any], show_records: bool | None = None
     ) -> Results | None:
-        """Adds tables to the results, and writes these, the report and the seal; returns them.
+        """Adds tables to the results, writes the results, the report and the seal, and returns the results.
 
         Args:
             tables: by their names in `Results`.
@@ -97,7 +97,7 @@ class Stored:
 def stored(
     source: str | Path | PredictionFiles, out: str | Path | None, figures: Figures, runtime: Machine
 ) -> Iterator[Stored]:
-    """Opens a finished run, which stays locked, or files of predictions.
+    """Opens a finished run, and keeps it locked, or opens files of predictions.
 
     Args:
         source: the folder of a run, or files of predictions.
@@ -115,9 +115,11 @@ def stored(
     if not (folder / STUDY_FILE).exists():
         raise UserError(_not_a_run(folder, figures.command))
     if out is not None:
-        raise UserError(f"out: got {out} beside the run {folder}, to which the tables are added; leave it out")
+        raise UserError(
+            f"out: got {out} together with the run {folder}, but the tables are added to that run; leave it out"
+        )
     if figures.seed is not None or figures.fpr_levels is not None:
-        raise UserError(f"got a seed or rates beside the run {folder}, whose study has them; leave them out")
+        raise UserError(f"got a seed or rates together with the run {folder}, but its study sets them; leave them out")
     run = RunFolder.open(folder)
     results = run.results()
     run.check_unchanged(PLANNED_BY)
@@ -132,7 +134,7 @@ def stored(
 def _not_a_run(folder: Path, command: str) -> str:
     if (folder / REPORT_FILE).exists():
         return (
-            f"{folder}: holds an audit of predictions, which does not keep them; give their files, with:"
+            f"{folder}: contains an audit, but not the predictions that it attacked; give their files, with:"
             f" pruneaudit {command} FILE... --out {folder}"
         )
     return f"{folder}: no {STUDY_FILE} there; expected the folder of a run, such as runs/demo, or files of predictions"
@@ -142,7 +144,7 @@ def _of_files(files: PredictionFiles, out: Path | None, figures: Figures) -> Sto
     results = None if out is None else RunFolder(out).results()
     if results is not None and results.about.get("study"):
         raise UserError(
-            f"{out}: holds the run of a study, not the audit of these files; use: pruneaudit {figures.command} {out}"
+            f"{out}: contains the run of a study, not an audit of these files; use: pruneaudit {figures.command} {out}"
         )
     name = None
     if results is not None and not isinstance(files.signals, Mapping) and not Path(files.signals).is_dir():

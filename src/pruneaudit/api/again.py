@@ -34,9 +34,9 @@ from pruneaudit.study import Study
 SEPARATE = {
     "sensitivity": "sensitivity",
     "forgetting": "copies trained further",
-    "start_saliency": "gradients at the start",
+    "start_saliency": "comparisons with gradients at the start",
 }
-"""What a run makes only for the attacks that need it, by the task."""
+"""By kind of task: what a run makes only for the attacks that need it."""
 
 
 def attack(
@@ -100,7 +100,7 @@ def attack(
 
 
 def _determined(outputs: Sequence[str], run: RunFolder) -> list[str]:
-    """The names of outputs that the stored signals determine.
+    """Returns the kinds of outputs that the stored signals determine.
 
     Raises:
         UserError: there is no such output, or it needs more queries; the message has the command that makes them.
@@ -129,7 +129,7 @@ def check_all_there(run: RunFolder, plan: Plan) -> None:
         needing = json.dumps([label for label, attack in attacks if kinds & attack.needs])
         lacks = " and ".join(SEPARATE[kind] for kind in SEPARATE if kind in kinds)
         raise UserError(
-            f"{run.path}: this run has no {lacks} of its models, as needed for {needing}; make them with:"
+            f"{run.path}: this run has no {lacks} of its models, but the attacks {needing} need them; make them with:"
             f" {run.finish_command} --set 'audit.attacks={needing}'"
         )
     raise UserError(

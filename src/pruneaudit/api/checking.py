@@ -1,4 +1,4 @@
-"""Compares a finished run with budgets, in one call."""
+"""Compares a finished run with leakage budgets, in one call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def check(
             `max_tpr=["1%:0.05"]`.
 
     Returns:
-        The verdicts; `exit_code`: 0 if all are within budget, 1 if one is not shown to be, 2 if a figure is missing.
+        The verdicts. `exit_code` is 0 if all figures are within budget, 1 if one is not shown to be, 2 if one is
+        missing.
 
     Raises:
         UserError: the folder has no finished run, attack, release or references are unknown, or a budget is invalid.

@@ -52,8 +52,8 @@ from pruneaudit.study import DENSE, Study
 from pruneaudit.study.choose import Choose
 
 SEEN = (
-    "{}: has findings of a run on all of these models; if they shaped the limits or the space, the certificate does not"
-    " hold: change the study's seed"
+    "{}: contains findings of a run on all of these models; if you chose the limits or the space with their help, the "
+    "certificate does not hold: change the study's seed"
 )
 
 
@@ -72,18 +72,18 @@ class Choice:
     folder: Path
     """The folder of the run."""
     certificate: Certificate
-    """What was shown about which candidates."""
+    """The candidates that were confirmed, each with its verdict."""
     path: SearchPath
-    """What was tried, and the list that was confirmed."""
+    """The candidates that were tried, and the list to confirm."""
 
     @property
     def chosen(self) -> Candidate | None:
-        """The network to release, with its figures on the confirmation half; None if none was certified."""
+        """The network to release, with its figures on the confirmation half; None if no network was certified."""
         return self.certificate.chosen
 
     @property
     def naive(self) -> Candidate | None:
-        """The choice of a search without confirmation, with its figures on the search half; None if it has none."""
+        """The choice of a search without confirmation, with its figures on the search half; None if there is none."""
         return self.path.searched.get(self.path.naive)
 
     @property
@@ -114,8 +114,8 @@ def choose(
     Finished parts on disk are reused, also those of `run` on the same study.
 
     Args:
-        study: a study with a section `[choose]`, its file, or the name of a recipe.
-        limits: what the network must keep, and what is to be small.
+        study: a study with a section `[choose]`, its file, or the name of such a recipe.
+        limits: limits that the network must keep, and the quantity to minimise.
         out: the folder in which to create the run's folder, which is named after the study.
         runtime: the machine and the progress display; default: one worker process per core, on the CPU, silent.
         page: settings of the report.

@@ -1,4 +1,4 @@
-"""Measures what families of releases give away, from stored signals or from files of predictions."""
+"""Measures how much families of releases reveal, from stored signals or from files of predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pruneaudit.study.families import ALL, as_families, checked_families, checke
 
 @dataclass(frozen=True)
 class FamilySettings:
-    """How families are measured.
+    """Settings of the attacks on families.
 
     Example:
         >>> pruneaudit.FamilySettings(attacks=["pair_nn"]).seed is None
@@ -34,11 +34,11 @@ class FamilySettings:
     """
 
     attacks: Sequence[str] = ()
-    """Other attacks on all releases of a family, such as "pair_nn", to compare the joint attack with."""
+    """Other attacks on all releases of a family, such as "pair_nn", for comparison with the joint attack."""
     seed: int | None = None
-    """The seed of folds and bootstrap, for files of predictions; default: that of the audit in `out`, or 0."""
+    """The seed of folds and bootstrap, for files of predictions; default: the seed of the audit in `out`, or 0."""
     fpr_levels: Sequence[float] | None = None
-    """False-positive rates, for files of predictions; default: those of the audit in `out`, or the usual ones."""
+    """False-positive rates, for files of predictions; default: the rates of the audit in `out`, or the usual ones."""
 
 
 USUAL_SETTINGS = FamilySettings()
@@ -46,7 +46,7 @@ USUAL_SETTINGS = FamilySettings()
 
 @dataclass(frozen=True, eq=False)
 class Families:
-    """What families of releases give away.
+    """The leakage of families of releases, as tables.
 
     Example:
         >>> files = pruneaudit.PredictionFiles({"dense": "signals.npz", "int8": "compressed.npz"})
@@ -59,9 +59,9 @@ class Families:
     marginal_leakage: pd.DataFrame
     """The rows of marginal_leakage.csv; see `Results.marginal_leakage`."""
     released: tuple[str, ...]
-    """What is taken to be public now."""
+    """The releases that count as public already."""
     results: Results | None
-    """The results to which the tables were added; None if they were added to none."""
+    """The results with the new tables; None if no results got them."""
 
 
 def families(
@@ -73,18 +73,18 @@ def families(
     runtime: Machine = HERE,
     command: str = "",
 ) -> Families:
-    """Measures what one attacker finds who sees several releases, and what each release adds; trains no network.
+    """Measures what an attacker with several releases finds, and what each release adds; trains no network.
 
-    The tables are added to the folder of a run: families.csv, marginal_leakage.csv, findings.json, and a section of the
-    report. They replace earlier ones.
+    In the folder of a run, it writes families.csv and marginal_leakage.csv, and adds the tables to findings.json and to
+    the report. They replace earlier ones.
 
     Args:
-        source: the folder of a run; or files of predictions, whose tables are added to `out` if it is given.
+        source: the folder of a run, or files of predictions. The tables of files are added to `out`, if given.
         families: sets of releases, such as [["dense", "int8"]], or "all": one family of all releases. Default: the
             families of the study, or "all".
-        released: what is public already; default: the dense networks, or the baseline of predictions.
+        released: the releases that are public already; default: `dense`, or the baseline of the predictions.
         out: for files of predictions, the folder of their audit.
-        settings: how families are measured.
+        settings: settings of the attacks.
         runtime: its `progress` shows every family; its `data_root` is as for `attack`.
         command: the command line that repeats this, for the report.
 

@@ -20,7 +20,7 @@ from pruneaudit.evaluation.results import Results
 
 @dataclass(frozen=True)
 class Curves:
-    """How the curves of power against the number of references are drawn.
+    """Settings of the curves of power against the number of references.
 
     Example:
         >>> pruneaudit.Curves(num_subsets=20).at is None
@@ -28,13 +28,14 @@ class Curves:
     """
 
     num_subsets: int | None = None
-    """Subsets of each size for each victim; default: 100 over all victims, and at least 5 for each."""
+    """Random subsets of references, per size and victim; default: 100 over all victims, at least 5 for each."""
     at: Sequence[int] | None = None
-    """Numbers of references for which LiRA's AUC is extrapolated; default: powers of two, up to 8 times the largest."""
+    """Numbers of references for which LiRA's AUC is extrapolated; default: powers of two, up to 8 times those that
+    there are."""
     seed: int | None = None
-    """The seed of subsets and bootstrap, for files of predictions; default: that of the audit in `out`, or 0."""
+    """The seed of subsets and bootstrap, for files of predictions; default: the seed of the audit in `out`, or 0."""
     fpr_levels: Sequence[float] | None = None
-    """False-positive rates, for files of predictions; default: those of the audit in `out`, or the usual ones."""
+    """False-positive rates, for files of predictions; default: the rates of the audit in `out`, or the usual ones."""
 
     def __post_init__(self) -> None:
         if self.num_subsets is not None and self.num_subsets < 1:
@@ -60,7 +61,7 @@ class Power:
     table: pd.DataFrame
     """The rows of power.csv; see `Results.power`."""
     results: Results | None
-    """The results to which the table was added; None if it was added to none."""
+    """The results with the new table; None if no results got it."""
     notes: tuple[str, ...] = field(default=())
     """Attacks that were left out, each with the reason."""
 
@@ -75,13 +76,13 @@ def power(
 ) -> Power:
     """Measures what attacks find with 1, 2, 4, ... and all references; trains no network.
 
-    The curves of a run are added to its folder: power.csv, findings.json, and a section of the report.
+    In the folder of a run, it writes power.csv, and adds the curves to findings.json and to the report.
 
     Args:
-        source: the folder of a run; or files of predictions, whose curves are added to `out` if it is given.
+        source: the folder of a run, or files of predictions. The curves of files are added to `out`, if given.
         attacks: attacks that use references, such as "lira" or "rmia:mode=offline"; default: LiRA and RMIA.
         out: for files of predictions, the folder of their audit.
-        curves: how the curves are drawn.
+        curves: settings of the curves.
         runtime: its `progress` shows every curve; its `data_root` is as for `attack`.
         command: the command line that repeats this, for the report.
 

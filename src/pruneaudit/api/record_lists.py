@@ -1,4 +1,4 @@
-"""Names records that a model exposes, with a bound on the share of wrong names, from stored signals or predictions."""
+"""Names the records that a model exposes, and bounds the share of false names, from stored signals or predictions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ references, at realised rates below the nominal one (docs/records.md)."""
 
 @dataclass(frozen=True)
 class RecordLists:
-    """Which lists of records are made, and how.
+    """Settings of the lists of exposed records.
 
     Example:
         >>> pruneaudit.RecordLists(fdr=0.05, releases=["dense"]).score is None
@@ -40,17 +40,17 @@ class RecordLists:
     """
 
     fdr: float = USUAL_RATE
-    """The false discovery rate of each list: the expected share of non-members among the named is at most this."""
+    """The false discovery rate of each list: at most this share of the named records is expected to be non-members."""
     releases: Sequence[str] = ()
     """The releases; default: all."""
     victims: Sequence[str] = ()
-    """Ids of the models whose lists are made; default: all, and the list of the recipe."""
+    """Ids of the models to make lists for; default: all models, and also the list of the recipe."""
     score: str | None = None
-    """`rmia` (offline), `lira` (moderated t over OUT references) or `loss`; default: for the lists of models rmia, and
-    loss without references; for those of recipes loss, which compares all models of the bank. `rmia` and `lira` compare
-    half of them, with the others as references."""
+    """The score: `rmia` (offline), `lira` (moderated t over OUT references) or `loss`. Default for the lists of models:
+    rmia, or loss if there are no references. Default for the lists of recipes: loss, because it compares all models of
+    the bank. `rmia` and `lira` compare one half of the bank; the other half are the references."""
     seed: int | None = None
-    """The seed of coins and halves, for files of predictions; default: that of the audit in `out`, or 0."""
+    """The seed of the random draws, for files of predictions; default: the seed of the audit in `out`, or 0."""
 
     def __post_init__(self) -> None:
         if not 0 < self.fdr < 1:
@@ -66,7 +66,7 @@ USUAL_LISTS = RecordLists()
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """How many records are named. Their names are in a file that only its owner can read.
+    """The numbers of named records. Their names are in a file that only its owner can read.
 
     Example:
         >>> found = pruneaudit.records("runs/first", pruneaudit.RecordLists(fdr=0.2))
@@ -79,7 +79,7 @@ class Records:
     file: Path | None
     """records.csv: a row per judged record; None for files of predictions without `out`."""
     results: Results | None
-    """The results to which the counts were added; None if they were added to none."""
+    """The results with the counts; None if no results got them."""
 
 
 def records(
@@ -90,13 +90,13 @@ def records(
     runtime: Machine = HERE,
     command: str = "",
 ) -> Records:
-    """Names records that one model exposes, and samples that a recipe exposes; trains no network.
+    """Names the records that each model exposes, and the samples that a recipe exposes; trains no network.
 
     Args:
         source: the folder of a run; or files of predictions, with rows of the holdout.
-        asked: which lists.
+        asked: settings of the lists.
         out: for files of predictions, the folder of their audit, which gets records.csv and the counts.
-        show_records: list the named records in the report, too.
+        show_records: also list the named records in the report.
         runtime: its `progress` shows every release; its `data_root` is as for `attack`.
         command: the command line that repeats this, for the report.
 
@@ -139,7 +139,7 @@ def _written(folder: Path | None) -> Iterator[Any]:
 
 
 def _chosen(given: Stored, asked: RecordLists) -> list[AttackSetting]:
-    """The attack settings of the releases that are asked for, each with the references that summaries show.
+    """Returns the attack settings of the requested releases, each with the references that summaries show.
 
     Raises:
         UserError: a release is unknown.
@@ -155,7 +155,7 @@ def _chosen(given: Stored, asked: RecordLists) -> list[AttackSetting]:
 
 
 def _judging(given: Stored, asked: RecordLists, settings: Sequence[AttackSetting]) -> Judging:
-    """How records are judged: by loss where nobody has references.
+    """Returns how records are judged: by loss if no model has references.
 
     Raises:
         UserError: a victim is in none of the releases.
@@ -179,7 +179,7 @@ def _few(names: Sequence[str]) -> str:
 
 
 def _check_possible(settings: Sequence[AttackSetting], judging: Judging) -> None:
-    """Refuses releases none of which can have lists.
+    """Refuses a request if none of its releases can have lists.
 
     Raises:
         UserError: all lack something; the message says what the first one lacks, and the remedy.

@@ -1,7 +1,8 @@
 """Reuses the results of a finished run if nothing that determines them has changed.
 
-A file beside the results records what determines them: the study, the identity of every artifact, the attacks with
-their versions, and the versions of code and libraries. So repeating a finished run needs no torch.
+A file next to the results records everything that determines them: the study, the identity of every artifact, the
+attacks with their versions, and the versions of code and libraries. So a repeated command returns the results of a
+finished run without importing torch.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def evaluation_identity(plan: Plan, page: PageSettings, versions: Mapping[str, s
 
 
 def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -> None:
-    """Records the identity of the results in a folder, and the checksum of the page beside them.
+    """Records the identity of the results in a folder, and the checksum of their page.
 
     Args:
         folder: the run's folder.
@@ -74,7 +75,7 @@ def keep_identity(folder: Path, identity: str, learned: Collection[Path] = ()) -
 
 
 def keep_page(folder: Path) -> None:
-    """Records that the page beside results was written again; without a record there is nothing to do."""
+    """Records that the page was written again; does nothing if the folder has no record."""
     try:
         facts = read_json(folder / EVALUATED_FILE)
     except (OSError, ValueError):

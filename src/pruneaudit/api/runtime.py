@@ -1,4 +1,4 @@
-"""The machine and the observers of a job; none of these settings changes a result."""
+"""The machine and the observers of a job. None of these settings changes a result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Runtime:
     executor: str = "processes"
     """`processes` (one worker process per core), `serial` (in this process) or `ray`."""
     jobs: int | None = None
-    """Tasks at a time; default: one per core; on a GPU one; on a cluster as many as fit."""
+    """Number of tasks at a time; default: one per core; on a GPU one; on a cluster as many as fit."""
     device: str = "cpu"
     """`cpu`, `cuda`, or `cuda:N`."""
     data_root: str | Path | None = None

@@ -29,7 +29,7 @@ from pruneaudit.study.audit import DEFAULT_LEVELS
 
 @dataclass(frozen=True)
 class PredictionFiles:
-    """Predictions in the exchange format of `Signals`, `.npz`.
+    """Files of predictions: `.npz`, in the exchange format of `Signals`.
 
     Example:
         >>> pruneaudit.PredictionFiles("signals.npz").releases()
@@ -37,9 +37,10 @@ class PredictionFiles:
     """
 
     signals: str | Path | Mapping[str, Path]
-    """Predictions of the attacked models; of several releases by name, or a folder that `collect` wrote."""
+    """Predictions of the attacked models: one file, several releases by name, or a folder that `collect` wrote."""
     references: str | Path | Mapping[str, Path] | None = None
-    """Predictions of other models on the same samples: one set, or each release's own by name."""
+    """Predictions of other models on the same samples: one file for all releases, or a file for each release by
+    name."""
     baseline: str | None = None
     """The release with which the others are compared; default: `dense`."""
     sizes: Mapping[str, float] = field(default_factory=dict)
@@ -52,11 +53,14 @@ class PredictionFiles:
             name: the name of a single release; default: the file's name without its suffix.
 
         Raises:
-            UserError: a name is missing, taken or of no use here, a size is none, or a file stands for two releases.
+            UserError: a name is missing, used twice or not needed here, a size is invalid, or two releases have the
+                same file.
         """
         if isinstance(self.signals, Mapping):
             if name is not None:
-                raise UserError(f"name: got '{name}' beside releases with names; leave it out, or give one file")
+                raise UserError(
+                    f"name: got '{name}' together with releases that have names; leave it out, or give one file"
+                )
             found = {release: Path(path) for release, path in self.signals.items()}
         elif Path(self.signals).is_dir():
             return replace(self, signals=read_release_files(Path(self.signals))).releases(name)
@@ -70,10 +74,10 @@ class PredictionFiles:
         return found
 
     def other_models(self) -> Path | dict[str, Path] | None:
-        """The files of references: by release, or one for all.
+        """Returns the files of references: by release, or one for all.
 
         Raises:
-            UserError: a folder has no list of its files, or a file stands for two releases.
+            UserError: a folder has no list of its files, or two releases have the same file.
         """
         given = self.references
         if given is None or (not isinstance(given, Mapping) and not Path(given).is_dir()):
@@ -110,14 +114,14 @@ def audit_files(
     """Audits saved predictions, and writes findings, scores and report to a folder; trains no network.
 
     Args:
-        files: the predictions, or the path of those of the attacked models.
-        attacks: comma-separated names or groups; "scores": all attacks that the data allow and that train nothing.
+        files: the predictions, or the path of the file with those of the attacked models.
+        attacks: comma-separated names or groups; "scores": all attacks that train nothing and that the data allow.
         out: the folder to write; files of an earlier audit are replaced.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: the name of a single release in findings and report; default: the file's name without its suffix.
         outputs: what the attacker sees, as for `pruneaudit.audit`.
-        families: sets of releases that one attacker sees together, or "all", as for `pruneaudit.audit`.
+        families: sets of releases that are attacked together, or "all", as for `pruneaudit.audit`.
         epsilon_thresholds: how bounds on epsilon choose the number of guesses, as for `pruneaudit.audit`.
         page: settings of the report.
         runtime: its `progress` reports every attack, then the sanity checks.
@@ -232,7 +236,7 @@ def _check_has_out_models(signals: Signals, attacks: str, file: Path) -> None:
         alone = [name for name in ATTACKS.names() if not ATTACKS.get(name).needs]
         raise UserError(
             f"{file}: all {signals.num_models} models were trained on the same samples, so no sample has a model"
-            f" trained without it (an OUT model), and attacks that compare with references ({', '.join(comparing)})"
-            " cannot work; give models with other training sets, here or with --references, or use attacks that need"
-            f" none: --attacks {','.join(alone)}"
+            f" trained without it (an OUT model), and attacks that compare with references ({', '.join(comparing)}) "
+            f"cannot work; add models with other training sets to the file, give their file with --references, or use "
+            f"attacks that need no references: --attacks {','.join(alone)}"
         )

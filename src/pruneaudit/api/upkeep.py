@@ -1,4 +1,4 @@
-"""Maintains a finished run: checks its files, removes leftovers, and tests the attacks on its answers."""
+"""Maintains a finished run: checks its files, removes unneeded ones, and tests the attacks on its stored signals."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ def sanity_check(
     data_root: str | Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SanityCheck:
-    """Runs the self-test, also on the stored signals of a run's dense models; changes nothing.
+    """Tests the attacks on data with known answers, also on stored signals of a run's dense models; changes nothing.
 
     Args:
         folder: the run's folder.
         attacks: names such as "lira:mode=offline"; default: every registered attack.
-        seed: the seed of made-up predictions and redrawn membership.
+        seed: the seed of simulated predictions and redrawn membership.
         data_root: as for `run`.
         say: called with a text for each step.
 

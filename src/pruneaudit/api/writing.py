@@ -34,10 +34,10 @@ class Run:
     audit: Audit
     """Findings, comparisons, scores."""
     num_tasks_done: int
-    """Trainings, prunings and queries that this run did; it reused the rest."""
+    """Number of tasks (trainings, compressions, queries) that this call did; it reused the other parts."""
     failures: tuple[str, ...] = ()
-    """Tasks that failed, one line each. Their models are left out of all findings. A release that failed for
-    most models is left out instead, without its models."""
+    """Tasks that failed, one line each. Their models are left out of all findings. If a release failed for most models,
+    the release is left out instead, and its models stay."""
 
     @property
     def results(self) -> Results:

@@ -1,7 +1,7 @@
-"""The bench on which candidates are tried: makes and queries some models of some candidates, and attacks them.
+"""The bench for candidates: makes and queries some models of some candidates, and attacks them.
 
 A trial is an ordinary part of the run: the same tasks, under the same identities, as in a run of a study that lists the
-candidate as a release. So it is found again the second time, continues after a kill, and goes to any executor.
+candidate as a release. So a repeated trial is found on disk, an interrupted one continues, and any executor can run it.
 
 Only the models that are named are planned, loaded and attacked, as victims and as references.
 """
@@ -46,7 +46,7 @@ from pruneaudit.study.lineage import counterparts
 from pruneaudit.study.user_function import SourceHash
 
 Gate = Callable[[Candidate], bool]
-"""Whether a candidate, with its accuracy and sizes, is attacked at all."""
+"""Decides from accuracy and sizes whether a candidate is attacked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Bench:
     """Tries candidates."""
 
     study: Study
-    """With the attacks of the search as its attacks; its releases are those that candidates can start from."""
+    """The study; its attacks are those of the search, and its releases are those that candidates can start from."""
     candidates: Mapping[str, Release | None]
     """All candidates by name; None: the uncompressed network."""
     halves: Halves

@@ -1,4 +1,4 @@
-"""How candidates are made, in words."""
+"""Describes in words how candidates are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a choice would cost: the trainings and queries of each rung and of the confirmation, and their time."""
+"""Estimates the cost of a choice: the trainings and queries of each rung and of the confirmation, and their time."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Which candidates of the space are tried: the whole grid, a random part of it, or what Optuna proposes.
+"""Proposes candidates of the space to try: the whole grid, a random part of it, or proposals of Optuna.
 
 Optuna is asked for a batch of candidates and told the figures of all of them together, in the order of their numbers.
 Its draws are seeded. So its proposals depend on the study and on the figures of the first rung, not on the order in
 which trials end, and a search that continues after a kill proposes the same. Nothing of Optuna is stored.
 
-Optuna sees two figures that are to be small: the cost, and by how many standard errors the tightest limit is missed. A
-candidate that was not attacked, or that failed, is worse than all others in both.
+Optuna minimises two figures: the cost, and the number of standard errors by which the tightest limit is missed. A
+candidate that was not attacked, or that failed, counts as worse than all others in both.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pruneaudit.study.choose import Choose
 from pruneaudit.study.space import Candidate
 
 STALE_BATCHES = 5
-"""Optuna stops after so many batches in a row without a new candidate."""
+"""Optuna stops after this many batches in a row without a new candidate."""
 FEWEST_STARTUP = 10
-"""Optuna draws at least so many candidates at random before it models anything."""
+"""Optuna draws at least this many candidates at random before it uses its model."""
 WORST = 1e6
 _FARTHEST = 40.0
 
@@ -149,8 +149,8 @@ def imported() -> Any:
         import optuna
     except ImportError:
         raise UserError(
-            "choose.search: got 'optuna', but optuna is not installed; pip install 'pruneaudit[choose]', or set"
-            " choose.search = 'grid'"
+            "choose.search: got 'optuna', but optuna is not installed; install it with: pip install "
+            "'pruneaudit[choose]', or set choose.search = 'grid'"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

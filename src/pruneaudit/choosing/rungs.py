@@ -1,15 +1,15 @@
-"""Successive halving with early stops: which candidates of a rung the next rung tries.
+"""Successive halving with early stops: decides which candidates of a rung the next rung tries.
 
-All candidates of a rung have the same models, so their figures are compared in pairs, and errors in common cancel.
-Another rung has other victims and more references, on which levels of leakage depend. So rungs are never compared with
-each other.
+All candidates of a rung have the same models, so their figures are compared in pairs, and common errors cancel. Other
+rungs have other victims and more references, and leakage depends on these. So rungs are never compared with each other.
 
 A candidate stops
 
-- if its size exceeds a limit, which needs one network and no attack;
+- if its size exceeds a limit (this needs one network and no attack);
 - if its accuracy is below the limit by its one-sided bound: it is then not attacked at all;
-- if its leakage exceeds a limit by its one-sided bound, which more references would only raise;
-- if another one, no larger, is clearly better in every limited figure, by one-sided bounds of paired differences;
+- if its leakage exceeds a limit by its one-sided bound (more references would only raise it);
+- if another candidate is not larger, and clearly better in every limited figure, by one-sided bounds of paired
+  differences;
 - or if it is not among the better part of the rung.
 
 A rung of few models scores fewer samples, and a TPR at a low false-positive rate can then be suppressed. Such a rung
@@ -37,7 +37,7 @@ from pruneaudit.evaluation.shortlist import HOPELESS
 from pruneaudit.metrics import Estimate, difference_of, difference_two_way
 
 FEWEST_KEPT = 2
-"""A rung keeps at least so many candidates, if it has them."""
+"""A rung keeps at least this many candidates, if it has them."""
 
 
 @dataclass(frozen=True)

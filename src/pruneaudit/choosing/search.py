@@ -20,14 +20,14 @@ from pruneaudit.study import DENSE
 from pruneaudit.study.choose import Choose
 
 SHOWN = 6
-"""Candidates of a front that are named."""
+"""Largest number of candidates of a front that a line names."""
 Tell = Callable[[Rung], None]
 """Called after each rung."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a search is about, for its record."""
+    """Facts about a search, for its record."""
 
     identity: str
     study: str

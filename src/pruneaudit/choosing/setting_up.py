@@ -1,4 +1,4 @@
-"""What a choice needs before it begins: a study that can be searched, its attacks, and its identity."""
+"""Prepares a choice: a study that can be searched, its attacks, and its identity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pruneaudit.study.recipes import load_recipe_or_file
 
 RMIA = "rmia"
 _BESIDE: Any = {"description": True, "keep_weights": True, "choose": {"budget"}}
-"""Settings of a study that say nothing about its candidates. (The budget is an option of the command.)"""
+"""Settings of a study that do not affect its candidates. (The budget is an option of the command.)"""
 SEMANTICS = 1
 """Raise it where a search or a confirmation would decide differently."""
 

@@ -1,4 +1,4 @@
-"""A search and its outcome in words, for the terminal."""
+"""Puts a search and its outcome into words, for the terminal."""
 
 from __future__ import annotations
 

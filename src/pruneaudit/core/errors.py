@@ -1,4 +1,4 @@
-"""Exceptions that are not bugs of the program: wrong input, and runs that could not continue."""
+"""Exceptions that are not bugs of the program: wrong input, and runs that cannot continue."""
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The minimal description of the machine for a job; `pruneaudit.Runtime` implements it."""
+"""The part of the machine's description that every job needs; `pruneaudit.Runtime` implements it."""
 
 from __future__ import annotations
 

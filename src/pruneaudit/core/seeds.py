@@ -1,13 +1,13 @@
-"""The strings that random draws are seeded from. They never change, whatever is renamed around them.
+"""The strings that seed random draws. They never change, even if the things that they name are renamed.
 
-A seed is a hash of the study's seed, a purpose and ids (`randomness.py`). Another spelling here is another seed: other
-members, other weights, another order of samples. Every bank that exists would be another bank, its stored artifacts
-would no longer be what the same study makes, and numbers that were published could not be made again. So these strings
-are names of draws, not words for readers: they keep their spelling when a module, a setting or a column gets a better
-name. A new draw gets a new constant; a string that is no longer used is not given to another draw.
+A seed is a hash of the study's seed, a purpose and ids (`randomness.py`). A different spelling is a different seed:
+different members, weights and order of samples. Existing banks would no longer match their studies, and published
+numbers could not be reproduced. So these strings are names of draws, not words for readers: they keep their spelling
+when a module, a setting or a column gets a better name. A new draw gets a new constant; a string that is no longer used
+is never reused for another draw.
 
-Not here are names that a study gives and that draws are seeded from as well: labels of attacks (`rmia:mode=offline`),
-and names of releases other than `DENSE`.
+Names that come from a study also seed draws, but are not listed here: labels of attacks (`rmia:mode=offline`), and
+names of releases other than `DENSE`.
 """
 
 # What is drawn

@@ -1,7 +1,7 @@
 """Limits sums to one thread, so that they are bit-identical; restores the caller's settings afterwards.
 
-BLAS libraries have one number of threads for the whole process: two limits at a time would be lifted in the wrong order
-(and threadpoolctl 3.8 ignores the second). Therefore only one thread can hold the BLAS limit; others wait. In torch the
+BLAS libraries have one number of threads for the whole process. Two limits at a time would end in the wrong order (and
+threadpoolctl 3.8 ignores the second). Therefore only one thread can hold the BLAS limit; others wait. In torch the
 number belongs to a thread, but setting it also changes the default of new threads. That default is restored at once.
 """
 

@@ -1,9 +1,8 @@
 """A study: one frozen description of a whole audit, from the data to the report.
 
-It is read from TOML or JSON, validated once, and never changed. A plug-in (data source, model,
-compressor, attack) is named as {name, options}; `engine/plan.py`, which knows the plug-ins,
-checks the options. A plug-in can also be given as a text:
-`"tinycnn"`, `"lira:mode=offline"`, `"npz:FILE"`.
+It is read from TOML or JSON, validated once, and then never changes. A plug-in (data source, model, compressor, attack)
+is named as {name, options}; `engine/plan.py`, which knows the plug-ins, checks the options. A plug-in can also be given
+as a text: `"tinycnn"`, `"lira:mode=offline"`, `"npz:FILE"`.
 """
 
 from pruneaudit.study.audit import Audit

@@ -30,32 +30,34 @@ class Audit(Options):
     )
     """The attacks, by name or {name, options}."""
     references: tuple[str, ...] = Field(default=(MATCHED,), min_length=1)
-    """How the attacker's references were made: matched (like the victim; alias adaptive), undefended (the same pruning
-    without the defence), dense (unpruned), or the name of any release (the attacker guessed wrong)."""
+    """How the attacker's references are made: matched (like the victim; alias adaptive), undefended (the same
+    compression without the defence), dense (uncompressed), or the name of any release (an attacker with a wrong
+    guess)."""
     fpr_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(default=DEFAULT_LEVELS, min_length=1)
     """False-positive rates at which the true-positive rate is reported."""
     canary_guesses: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = Field(default=(0.5, 0.25, 0.1), min_length=1)
-    """Fractions of the canaries that the one-run bound on epsilon guesses "in", and as many "out". They are fixed here
-    before any score is seen."""
+    """Fractions of the canaries that the one-run bound on epsilon guesses "in"; it guesses as many "out". They must be
+    fixed before any score is seen."""
     epsilon_thresholds: Literal["bonferroni", "split"] = "bonferroni"
     """How the one-run bounds choose among these fractions. bonferroni: guess as many "in" as "out", and divide the
-    error probability. split: half of the canaries choose among all pairs of fractions, the others give the bound."""
+    error probability by the number of fractions. split: one half of the canaries chooses among all pairs of fractions,
+    the other half gives the bound."""
     delta: float = Field(default=1e-5, ge=0, lt=1)
     """The delta of the (epsilon, delta) bounds."""
     queries: int = Field(default=1, ge=1, le=1000)
-    """Views of each sample with which to query the models: the sample itself, then crops and flips, or texts with
-    some of their tokens replaced by the unknown one.
-    More than one weakens the attacks unless the models were trained with that augmentation."""
+    """Number of queries per sample: first the sample itself, then crops and flips of an image, or a text with some
+    tokens replaced by the unknown token. More than one query weakens the attacks, unless the models were trained with
+    that augmentation."""
 
     outputs: tuple[str, ...] = ()
-    """What the attacker sees of a network's outputs: logits, probabilities, round:DECIMALS, top:CLASSES, label, or
-    label:queries (the label of every query of `queries`). The attacks are repeated for each, and the table `outputs`
-    compares them. Default: only what is stored."""
+    """The outputs that the attacker sees: logits, probabilities, round:DECIMALS, top:CLASSES, label, or label:queries
+    (the labels of all `queries`). The attacks are repeated for each kind, and the table `outputs` compares them.
+    Default: only the outputs that are stored."""
 
     families: tuple[tuple[str, ...], ...] | Literal["all"] = ()
-    """Sets of releases that one attacker sees together, such as [["dense", "int8"]], or "all": one family of all
-    releases that the study lists. The tables `families` and `marginal_leakage` say what all of them give away, and what
-    each adds. Trains nothing."""
+    """Sets of releases that are attacked together, such as [["dense", "int8"]], or "all": one family of all releases
+    that the study lists. The tables `families` and `marginal_leakage` show the leakage of the whole set, and how much
+    each release adds. Trains nothing."""
 
     @field_validator("families", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The base: a network that is trained once on public samples, and from whose weights all models start."""
+"""The base: a network that is trained once on public samples; all models start from its weights."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class Base(FineTuning):
     """
 
     select: Literal["last"] = "last"
-    """The epoch whose weights to keep; the dev set is public, so the base learns it and cannot be chosen with it."""
+    """The epoch whose weights to keep. The base is trained on the dev set (it is public), so the dev set cannot choose
+    an epoch."""
     lora: None = None
-    """A base is trained in full."""
+    """Not available: all weights of a base are trained."""
     head: Literal["kept", "new"] = "kept"
-    """The last layer of the models: `kept` (the base's) or `new` (each model draws its own)."""
+    """The last layer of the models: `kept` (from the base) or `new` (drawn for each model)."""
 
     def training(self, training: Training) -> Training:
         """Returns its training: that of the dense networks, overridden by the settings given here."""

@@ -1,12 +1,12 @@
-"""Baselines: what each compressed release would be without its compression. Only this module defines the rule.
+"""Baselines: each compressed release without its compression. Only this module defines the rule.
 
 The baseline of a release is the release without its own `compress`, with the same training phases and the same
-defence. If a release is not trained after its compression, its baseline is its parent. For a network from new weights
-it is the same network from the same new weights, so that a smaller network is compared with itself, uncompressed.
-The difference between the two is the effect of compression alone.
+defence. If a release is not trained after its compression, its baseline is its parent. For a network that starts from
+new weights, the baseline is the same network from the same new weights. So a smaller network is compared with itself,
+uncompressed. The difference between the two is the effect of compression alone.
 
 Missing baselines are added to the study. If a baseline differs in more than the compression, or cannot be made, `gap`
-says why, and no report then attributes a change to compression alone.
+says why. Reports then attribute no change to compression alone.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Baseline:
     """The release with which to compare one compressed release, to see the effect of compression alone."""
 
     name: str
-    """A release of the study, `dense`, or that of `missing`; empty if it cannot be made."""
+    """The baseline: a release of the study, `dense`, or the release in `missing`; empty if it cannot be made."""
     missing: Release | None = None
     """The release to add, if the study does not have it."""
     before: tuple[Release, ...] = ()
-    """Releases to add before it: the trainings between two steps of a chain, without the steps."""
+    """Releases to add before it, for chains with training between two steps: these trainings, without the steps."""
     gap: str = ""
     """Why the two differ in more than the compression; empty if they do not."""
 
@@ -85,7 +85,7 @@ def _baseline_of(study: Study, release: Release, known: dict[Any, str], taken: C
         taken: the names already in use.
     """
     if release.weights:
-        return Baseline("", gap="no file of yours has the same training without the compression")
+        return Baseline("", gap="you gave no file of a network with the same training but without the compression")
     from_new_weights = origin_of(release) == "init"
     if release.finetune is None and not from_new_weights:
         return Baseline(release.parent)

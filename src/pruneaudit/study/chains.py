@@ -4,11 +4,11 @@
 |---|---|---|
 | `deep-compression` | `l1unstructured`, `finetune`, `kmeans` | Han et al. 2016, arXiv 1510.00149 |
 
-Wherever compressors are named, such a name stands for its steps. An option goes to the steps that have it; a degree
-can also stand beside it. Defaults of `deep-compression` are those of the paper: 90% of the weights go, 32 shared values
-in linear layers and 256 in convolutions (with `clusters` given, that many in both). The release's own fine-tuning
-comes last, and sizes count the entropy of cluster numbers, which the paper's Huffman codes come near. Deviation: one
-threshold for all layers, as in `l1unstructured`, instead of one for each.
+Such a name can be used like the name of a compressor; it stands for its steps. An option goes to the steps that have
+it; a degree can also be given next to the name. Defaults of `deep-compression` are those of the paper: it removes 90%
+of the weights, and keeps 32 shared values in linear layers and 256 in convolutions (`clusters` sets both). The
+release's own fine-tuning comes last. Sizes count the entropy of the cluster numbers, which is close to the size of the
+paper's Huffman codes. Deviation: one threshold for all layers, as in `l1unstructured`, instead of one for each.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Chain:
 
     summary: str
     steps: tuple[tuple[str, tuple[str, ...]], ...]
-    """By step: the compressor, and those of the chain's options that it gets."""
+    """For each step: the compressor, and the names of the chain's options that it gets."""
     defaults: tuple[Mapping[str, Any], ...]
     """Groups of options that are filled in together, unless the first of the group is given."""
 

@@ -20,29 +20,29 @@ class Choose(Options):
     """The search of `pruneaudit choose`: its space, and how it is searched. The limits are given to the command."""
 
     space: tuple[dict[str, Any], ...] = ()
-    """Templates of releases, each as an entry of `[[choose.space]]`. A degree, an option or a setting of `finetune` can
-    be a list or a range such as { low = 0.5, high = 0.9, steps = 5 }, with log = true for a constant factor; the
+    """Templates of releases, one per entry of `[[choose.space]]`. A degree, an option or a setting of `finetune` can be
+    a list, or a range such as { low = 0.5, high = 0.9, steps = 5 }; with log = true, the values have equal ratios. The
     candidates are all combinations."""
     dense: bool = True
-    """Whether the uncompressed network is a candidate, too."""
+    """Whether the uncompressed network is also a candidate."""
     attacks: tuple[Plugin, ...] = ()
-    """The attacks that a candidate must withstand, all of them. They are fixed here before the search. Default: the
+    """The attacks: a candidate must keep its limits under all of them. They are fixed before the search. Default: the
     primary attack by the usual rule, and RMIA."""
     search: Literal["grid", "optuna"] = "grid"
-    """grid: try all candidates, or as many as the budget allows, drawn at random. optuna: let Optuna propose them from
-    the figures of the first rung (needs the extra `choose`)."""
+    """grid: try all candidates, or a random selection if there are more than the budget. optuna: let Optuna propose
+    candidates from the figures of the first rung (needs the extra `choose`)."""
     budget: int = Field(default=40, ge=1)
-    """Number of candidates to try, without the uncompressed network."""
+    """Largest number of candidates to try, not counting the uncompressed network."""
     batch: int = Field(default=8, ge=1)
-    """Number of candidates that Optuna proposes at a time. It is told their figures together, so the order in which
-    they are done changes nothing."""
+    """Number of candidates that Optuna proposes at a time. It learns the figures of all of them together, so the order
+    of the trials has no effect."""
     rungs: tuple[Annotated[int, Field(ge=FEWEST_MODELS)], ...] = (4, 8)
-    """Numbers of models on which candidates are tried one rung after the other, in ascending order. The last rung, all
-    models of the half that searches, is added."""
+    """Number of models in each rung (round) of the search, in ascending order. Later rungs try fewer candidates on more
+    models. A last rung with all models of the searching half is added."""
     keep: float = Field(default=0.5, gt=0, le=1)
-    """Fraction of the candidates of a rung that the next one tries."""
+    """Fraction of the candidates of a rung that the next rung tries."""
     confirm: int = Field(default=4, ge=1, le=20)
-    """Largest number of candidates that the other half of the models confirms."""
+    """Largest number of candidates to confirm on the other half of the models."""
 
     @field_validator("rungs")
     @classmethod

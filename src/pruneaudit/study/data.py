@@ -23,22 +23,22 @@ class Data(Options):
     source: Source = Source(name="fashion_mnist_5k")
     """The source of the samples: its name, `npz:FILE`, or {name, options}."""
     num_samples: int | None = Field(default=None, ge=4)
-    """Number of distinct samples to audit (members and non-members); default: all that the other parts leave, with a
-    target the largest equal number of members and non-members.
-    Copies of them (equal x) are in the same training sets, and are not counted."""
+    """Number of distinct samples to audit (members and non-members); default: all samples that the other parts leave;
+    with a target, the largest equal number of members and non-members. Copies of a sample (equal x) are in the same
+    training sets, and are not counted."""
     num_holdout: int = Field(default=0, ge=0)
-    """Number of samples that no model sees and that are never audited. They are split in
-    halves: attacks fit on one, and take nulls (RMIA's z, attack_p) from the other. Attacks that need a half need 200
-    samples in it; 500 in total are enough. With a target, the default is a third of its non-members."""
+    """Number of samples that no model is trained on and that are never audited. They are split in halves: attacks fit
+    on one half, and take nulls (RMIA's z, attack_p) from the other. An attack that uses a half needs 200 samples in it;
+    500 samples in total are enough. With a target, the default is a third of its non-members."""
     num_public: int = Field(default=0, ge=0)
-    """Number of samples that influence models or methods but are in no training set: dev set, `adv`, calibration.
-    With 0, holdout samples are used instead, and are then excluded from the nulls of that release."""
+    """Number of samples that influence models or methods but are in no training set: dev set, `adv`, calibration. With
+    0, such methods use holdout samples instead; these are then excluded from the nulls of the release."""
     drawn_first: Literal["holdout", "public"] = "holdout"
     """The part to draw first. Adding the other part later changes neither the samples of the first nor any
     network."""
     num_canaries: int = Field(default=0, ge=0)
-    """Number of extra samples with a wrong label, which models memorise; each is in a training set with probability
-    1/2. They show the worst case, are reported separately, and allow lower bounds on epsilon."""
+    """Number of extra samples with a wrong label, which models memorise. Each is in a training set with probability
+    1/2. They show the worst case, are reported separately, and give lower bounds on epsilon."""
     label_noise: Fraction = 0.0
     """Fraction of audited samples whose label is replaced by another class, once for the whole study."""
 
@@ -52,9 +52,9 @@ class Data(Options):
     def _no_former_key(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and FORMER_KEY in values:
             raise ValueError(
-                f"got {FORMER_KEY} = {values[FORMER_KEY]!r}, which is now two settings: num_holdout (nulls: RMIA's z,"
-                " attack_p) and num_public (dev set, adv, calibration); translate a study file with"
-                " pruneaudit migrate STUDY.toml"
+                f"got {FORMER_KEY} = {values[FORMER_KEY]!r}, but this is now two settings: num_holdout (nulls: RMIA's "
+                f"z, attack_p) and num_public (dev set, adv, calibration); translate the study file with: pruneaudit "
+                f"migrate STUDY.toml"
             )
         return values
 
@@ -64,8 +64,9 @@ class Membership(Options):
 
     protocol: Literal["pooled", "disjoint", "target"] = "pooled"
     """pooled: each sample is in each model's training set with probability 1/2, independently; every model is a victim,
-    with the others as its references. disjoint: groups of one victim and its shadows; the victim draws its members from
-    one half of the audit data, the shadows from the other. target: set by `[target]`; its model is the only victim."""
+    and the other models are its references. disjoint: groups of one victim and its shadows; the victim draws its
+    members from one half of the audit data, the shadows from the other. target: set by `[target]`; the target is the
+    only victim."""
     num_models: int = Field(default=16, ge=1, le=10_000)
     """Number of models in the bank, victims and shadows together."""
     num_shadows: int | None = Field(default=None, ge=1)

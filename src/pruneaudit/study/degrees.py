@@ -1,4 +1,4 @@
-"""Degrees of compressors: how much each compresses, written among its options or beside it."""
+"""Degrees of compressors: how much each compresses. They are among its options, or next to its name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pruneaudit.study.chains import CHAINS, steps_of_chain
 from pruneaudit.study.plugins import Plugin
 
 _USUAL_DEGREE = "sparsity"
-"""The degree assumed for an unknown compressor, whose name is refused later."""
+"""The degree assumed for an unknown compressor; its name is refused later."""
 
 
 def without_degree(plugin: Plugin) -> Plugin:
@@ -72,7 +72,7 @@ def check_degree(plugin: Plugin) -> None:
         degree, name, what = compressor.degree, plugin.name, of_degree[0]
         if what["type"] == "missing":
             raise ValueError(
-                f"compress: '{name}' needs {degree}, beside it or as '{name}:{degree}=...'"
+                f"compress: '{name}' needs {degree}: give it next to compress, or as '{name}:{degree}=...'"
                 " (for the uncompressed baseline, leave compress out)"
             ) from None
         expected = str(what["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
@@ -153,14 +153,14 @@ def with_degrees_inside(value: Mapping[str, Any], settings: Collection[str]) -> 
             continue
         if degrees.count(degree) > 1:
             raise ValueError(
-                f"{degree}: got one value beside {degrees.count(degree)} compressors; give each its own, such as"
+                f"{degree}: got one value for {degrees.count(degree)} compressors; give each its own, such as"
                 f" '{plugins[0].name}:{degree}={rest[degree]}'"
             )
         number = degrees.index(degree)
         if options[number].get(degree, rest[degree]) != rest[degree]:
             raise ValueError(
-                f"{degree}: got {rest[degree]} beside '{plugins[number].name}' and {options[number][degree]} among its"
-                " options; keep one"
+                f"{degree}: got {rest[degree]} next to '{plugins[number].name}' and {options[number][degree]} among "
+                f"its options; keep one"
             )
         options[number][degree] = rest.pop(degree)
     steps = zip(plugins, options, strict=True)

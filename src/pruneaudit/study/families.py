@@ -1,6 +1,6 @@
-"""Families: sets of releases of the same models that are public, or are about to be.
+"""Families: sets of releases of the same models that are published, or will be.
 
-The releases of a family are in the order of the study's, so that one set has one name in every table.
+The releases of a family are in the order of the study, so that a set has the same name in every table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pruneaudit.core.registry import nearest
 ALL = "all"
 """One family of all releases."""
 FEWEST = 2
-"""Releases of the smallest family: one alone adds nothing to another."""
+"""Smallest number of releases in a family."""
 FEWEST_MODELS = 4
-"""Of a bank with families: an attacked network and three references, on which the joint attack is learned."""
+"""Smallest number of models in a bank with families: the attacked network, and three references to learn the joint
+attack on."""
 _MARK = ";"
-"""It stands between the releases of a set in tables, so no name in a family may have one."""
+"""Separates the releases of a set in tables, so no name in a family may contain it."""
 
 
 def as_families(given: Any, where: str = "") -> Any:
@@ -76,16 +77,16 @@ def checked_releases(
         if name in unfit:
             raise _refused(
                 where,
-                f"got '{name}', which no reference went through; give that release its recipe (compress, finetune), or"
-                " leave it out",
+                f"got '{name}', but no reference is made like that release; give the release its recipe (compress, "
+                f"finetune), or leave it out",
             )
         if count > 1:
             raise _refused(where, f"got '{name}' {count} times in one set, expected each release once; leave one out")
         if _MARK in name:
             raise _refused(
                 where,
-                f"got '{name}', expected a name without '{_MARK}', which stands between the releases of a set in"
-                " tables; give the release another name",
+                f"got '{name}', expected a name without '{_MARK}', because that separates the releases of a set in "
+                f"tables; give the release another name",
             )
     return tuple(name for name in names if name in found)
 

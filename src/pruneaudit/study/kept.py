@@ -1,4 +1,4 @@
-"""What the kept weights and channels of a release can depend on: its networks' starts, and their training."""
+"""Determines what kept weights and channels can depend on: the networks' initial weights, and their training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pruneaudit.study.starts import starts_are_own as dense_starts_are_own
 from pruneaudit.study.study import Study
 
 _PARTS = {"channels": "channels", "heads": "heads", "units": "hidden units"}
-"""What a smaller network has fewer of, by the record that its compressor writes."""
+"""The parts that a smaller network has fewer of, by the record that its compressor writes."""
 
 
 def chosen_blindly(study: Study, release: Release) -> bool:

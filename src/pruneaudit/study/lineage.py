@@ -18,9 +18,9 @@ from pruneaudit.study.user_function import NETWORK, SourceHash, source_sha256
 
 OWN_FILE = "your file"
 CHAINS = "chains"
-"""The way of releases with several compressors."""
+"""The name for releases with several compressors, as a way of compressing."""
 SCORING = "scoring"
-"""Reserved release name of the scoring bank, whose models are never victims or references."""
+"""Reserved release name: the scoring bank. Its models are never victims or references."""
 
 
 def plugin_options(registry: Registry[Any], plugin: Plugin, where: str) -> Options:
@@ -164,7 +164,7 @@ def _check_needs_no_training(release: Release) -> None:
             working = f"compressor '{plugin.name}'"
     if working:
         raise UserError(
-            f"release '{release.name}': {working} works during training, but the release has none;"
+            f"release '{release.name}': {working} works during training, but the release has no training;"
             " add finetune = { epochs = ... }, or parent = 'init' for the whole training"
         )
 
@@ -181,8 +181,8 @@ def _check_whole_training(release: Release, function: str) -> None:
         )
     if release.finetune:
         raise UserError(
-            f"release '{release.name}': '{function}' does its training from new weights, and takes no settings;"
-            " leave finetune out, or start from dense"
+            f"release '{release.name}': '{function}' trains it from new weights, and takes no settings; leave "
+            f"finetune out, or start from dense"
         )
 
 
@@ -231,8 +231,9 @@ def _check_lora(study: Study, release: Release) -> None:
     if plugins := (*inherited_compress(study, release), *release.compress):
         epochs = release.finetune.epochs if release.finetune else study.training.epochs
         raise UserError(
-            f"release '{release.name}': compressor '{plugins[-1].name}' does not hold where only matrices beside the"
-            f" weights are trained (lora); train all weights with finetune = {{ epochs = {epochs}, lora = false }}, or"
+            f"release '{release.name}': compressor '{plugins[-1].name}' cannot keep its compression when only "
+            f"low-rank matrices are trained (lora); train all weights with finetune = "
+            f"{{ epochs = {epochs}, lora = false }}, or"
             " compress after the training with lora, without finetune"
         )
 
@@ -240,8 +241,8 @@ def _check_lora(study: Study, release: Release) -> None:
 def _check_teacher(release: Release) -> None:
     if release.parent == INIT:
         raise UserError(
-            f"release '{release.name}': its network learns from the parent's, but parent = '{INIT}' has none; give the"
-            f" teacher's release as parent, such as {DENSE}"
+            f"release '{release.name}': its network learns from the parent's network, but parent = '{INIT}' has no "
+            f"network; give the teacher's release as parent, such as {DENSE}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Low-rank adaptation: a training that changes some layers by a product of two thin matrices, and the head."""
+"""Low-rank adaptation: adds a product of two thin matrices to some layers, and trains only these and the head."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class Lora(Options):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability that an input of A is zero in training."""
     target: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    """Layers to adapt, by name or by the last parts of it, such as "query" or "layer.0.output.dense"; default: the
-    projections of attention to queries and values."""
+    """Layers to adapt, by the last parts of their names, such as "query" or "layer.0.output.dense"; default: the query
+    and value projections of attention."""

@@ -1,4 +1,4 @@
-"""Translates studies of the first format: their reserve becomes the holdout or the public part.
+"""Translates studies of the first format: the former reserve becomes the holdout or the public part.
 
 `num_reserve` had two uses that exclude each other: samples that influenced models (dev set, `adv`, early stopping), and
 samples that no model had seen (RMIA's z, `attack_p`). The translation depends on how a study used it.

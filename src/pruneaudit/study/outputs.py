@@ -1,4 +1,4 @@
-"""What an attacker sees of a model's outputs, as a study names it: `logits`, `round:2`, `top:1`, `label`, ..."""
+"""Names of the outputs that an attacker sees: `logits`, `round:2`, `top:1`, `label`, ..."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERED: dict[str, tuple[Kind, str, int]] = {
     "round": ("round", "number of decimals", 12),
     "top": ("top", "number of classes", 10**6),
 }
-"""The outputs with a number: what it counts, and its largest value; its smallest is 1."""
+"""The outputs with a number, each with the meaning of the number and its largest value; the smallest is 1."""
 EXPECTED = "logits, probabilities, round:DECIMALS, top:CLASSES, label or label:queries"
 
 

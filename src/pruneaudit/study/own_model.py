@@ -1,4 +1,4 @@
-"""The settings of a study that audits one model of the user's, from a few facts about it."""
+"""Makes the settings of a study that audits one model of the user, from a few facts about it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pruneaudit.study.plugins import Source, as_network
 from pruneaudit.study.releases import name_of_file
 
 ALONE = "alone"
-"""The group of attacks that need no reference; those that the holdout is too small for are left out."""
+"""The group of attacks that need no reference; attacks that need a larger holdout are left out."""
 MIN_ONLINE = 2
-"""RMIA compares with references of both kinds from this number on."""
+"""From this number of references on, RMIA compares with references of both kinds."""
 MIN_LIRA = 4
 
 
@@ -26,7 +26,7 @@ class OwnModel:
     weights: str
     """The file with the weights."""
     member: str
-    """The file that says which samples it was trained on."""
+    """The file that lists the members: the samples that it was trained on."""
     data: str
     """All samples, members and others: a source, such as `npz:FILE`."""
     network: str
@@ -44,17 +44,17 @@ class OwnModel:
     compressed: Mapping[str, str] = field(default_factory=dict)
     """Files of compressed versions by name."""
     recipes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """How each version is made, by name: compressors, in order."""
+    """Compressors of each version, by name, in order."""
     finetune: Mapping[str, int] = field(default_factory=dict)
-    """Epochs of fine-tuning after the compression, by name; under an empty name for all others."""
+    """Epochs of fine-tuning after the compression, by name; the empty name stands for all other versions."""
     finetune_rate: float | None = None
-    """Learning rate of the fine-tuning; None: the training's."""
+    """Learning rate of the fine-tuning; None: as in training."""
     num_public: int = 0
-    """Number of non-members that may shape models."""
+    """Number of non-members that may influence models."""
     mean: tuple[float, ...] | None = None
     """Mean per channel with which uint8 images are normalised."""
     std: tuple[float, ...] | None = None
-    """Standard deviation per channel, likewise."""
+    """Standard deviation per channel by which they are divided."""
 
 
 def attacks_for(num_references: int) -> list[str]:

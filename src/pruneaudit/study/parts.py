@@ -1,8 +1,8 @@
 """Determines which public or holdout samples influence a release, and whether enough of the holdout are left.
 
 Samples that influence a model without being members come from the public part of the data. If a study has none, they
-come from the holdout. Such samples no longer show how a model treats data that it never saw, so they are excluded from
-every null of that release.
+come from the holdout. A model treats such samples differently from new data, so they are excluded from every null of
+that release.
 
 The rest of the holdout has two halves (`data.audit_data.holdout_halves`): attacks fit on half A, and take nulls from
 half B.
@@ -31,10 +31,10 @@ from pruneaudit.study.releases import DENSE, Release
 from pruneaudit.study.study import Study
 
 MIN_HOLDOUT = 200
-"""Minimum number of samples in a half of the holdout that an attack uses; with fewer nulls, ranks say little about
+"""Minimum number of samples in a half of the holdout that an attack uses; with fewer nulls, ranks are too coarse for
 rates of 1%."""
 SUFFICIENT_HOLDOUT = 500
-"""A holdout of which both halves have at least `MIN_HOLDOUT` samples, but for 6 in a million draws."""
+"""Size of a holdout whose halves both have at least `MIN_HOLDOUT` samples, with probability 1 - 6e-6."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Use:
     what: str
     """The user of the samples, for messages."""
     num_samples: int | None = None
-    """How many of the part's first samples it uses, at most half of the part; None: all."""
+    """The number of samples that it uses, from the start of the part, at most half of it; None: all."""
 
 
 def uses_of(study: Study, release: Release | None) -> tuple[Use, ...]:

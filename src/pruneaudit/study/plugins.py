@@ -14,7 +14,7 @@ from pruneaudit.study.user_function import NAMES_FUNCTION, function_name_of
 _COLON = re.compile(r"(?<!\d):|:(?!\s*\d+\s*(?::|$))")
 """The colon between two options; not the one within a value such as 2:4."""
 _SOURCE_OPTION = r"[a-z][a-z_]*=.*"
-"""An option of a source, behind its path."""
+"""An option of a source, after its path."""
 _OPTION_AND_NO_PATH = r"[a-z][a-z_]*=[^./\\]+"
 
 

@@ -1,11 +1,11 @@
 """Determines which releases are functions of other releases, and which touch private data.
 
 A release made from another one without any data is *post-processing* of it. An attacker with the weights of the other
-one can make it, too, so it tells nothing more about members (data processing inequality). An attacker who sees outputs
-only can still learn more from it.
+release can make it too, so it reveals nothing more about members (data processing inequality). An attacker with access
+to outputs only can still learn more from it.
 
-Public data are data: a release calibrated on public samples is not listed as post-processing here. But it touches no
-private data, so it costs no privacy either (`touches_private_data`).
+A release that is calibrated on public samples uses data, so it does not count as post-processing. It touches no private
+data, so it costs no privacy either (`touches_private_data`).
 """
 
 from __future__ import annotations

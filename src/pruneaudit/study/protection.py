@@ -1,7 +1,7 @@
-"""Determines whether all training on members behind a set of releases is DP-SGD, and which trainings these are.
+"""Determines whether DP-SGD did all training on members that a set of releases depends on, and lists these trainings.
 
-The epsilon of a set of releases counts every such training once, however many of the releases descend from it. It
-holds only if nothing else of the private data reached the releases: `unprotected` names what did.
+The epsilon of a set of releases counts every such training once, however many of the releases descend from it. It is
+valid only if the private data reached the releases in no other way; `unprotected` lists the other ways.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def _why_unprotected(study: Study, name: str) -> str:
     release = release_of(study, name)
     if release is None:
         if study.target:
-            return f"'{DENSE}' is your own network, and nothing here says how it was trained"
+            return f"'{DENSE}' is your own network, and its training is unknown"
         return f"'{DENSE}' is trained on members without noise"
     if release.weights:
-        return f"'{name}' is your own file, and nothing here says how it was made"
+        return f"'{name}' is your own file, and it is unknown how it was made"
     if not touches_private_data(study, release):
         return ""
     if compressors := compressors_reading_members(release):

@@ -41,7 +41,7 @@ Name = Annotated[str, AfterValidator(_safe_name)]
 
 
 DENSE = "dense"
-"""The bank as it was trained: always present, and the default parent of every release."""
+"""The uncompressed models of the bank: always present, and the default parent of every release."""
 INIT = "init"
 """As a parent: new weights, the same initial weights as those of the dense model."""
 Origin = Literal["own-dense", "init"]
@@ -67,21 +67,23 @@ class Release(Options):
     """A different architecture, such as a smaller dense network; needs new weights (parent = "init")."""
     compress: tuple[Plugin, ...] = ()
     """The compressor, or a list of compressors to apply in order. The degree of each (`sparsity`, `bits`, `clusters`,
-    ...) can be given beside it; a list of degrees makes one release per degree. Without compressors: the parent's
-    model, trained further."""
+    ...) can be given next to it; a list of degrees makes one release per degree. Without compressors, the release is
+    the parent's model, trained further."""
     finetune: FineTuning | None = None
-    """Training after compression; it keeps the compression (masks, grids, codebooks). For new weights: the settings
-    that differ from `training`."""
+    """Training after the compression. It keeps the compression (masks, grids, codebooks). For new weights, give only
+    the settings that differ from `training`."""
     defense: Plugin | None = None
-    """The defence to use in that training."""
+    """The defence to use in `finetune`."""
     weights: str = ""
-    """With a target: the file with the target's weights in this release, such as the compressed network that you ship.
-    The references go through `compress`, `finetune` and `defense`; without these, the references are the dense ones."""
+    """With a target: the file of the target in this release, such as the compressed network that you ship. The
+    references go through `compress`, `finetune` and `defense`; if the release has none of these, the references are
+    dense."""
     weights_key: str = ""
     """Key of the weights in that file; default: the key that fits."""
     compressed_bytes: int | None = Field(default=None, ge=1)
-    """With weights: the bytes of the network as you ship it, such as those of an int8 file. It is compared with other
-    releases at this size. Default: 32 bits for each weight that is not zero, because codes cannot be seen in a file."""
+    """With weights: the size in bytes of the network as you ship it, such as the size of an int8 file. The release is
+    compared with others at this size. Default: 32 bits for each weight that is not zero, because codes cannot be seen
+    in a file."""
     finetune_seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed for the order of the samples (and the random draws of a defence) in all training of this release. Two
     releases that differ only in it show how much changes by chance alone."""
@@ -126,13 +128,16 @@ class Release(Options):
             raise ValueError(f"weights_key: got '{self.weights_key}' without weights; give the file, or leave it out")
         if self.compressed_bytes and not self.weights:
             raise ValueError(
-                f"compressed_bytes: got {self.compressed_bytes} without weights; the size of what is made here is"
-                " counted, so leave it out"
+                f"compressed_bytes: got {self.compressed_bytes} without weights; leave it out: the program counts the "
+                f"size of the networks that it makes"
             )
         if not self.has_recipe and not self.weights:
             raise ValueError("a release needs compress, finetune, or both ('dense' itself is always included)")
         if self.is_file_alone and self.parent != DENSE:
-            raise ValueError(f"a release with weights and no recipe starts from {DENSE}, got parent = '{self.parent}'")
+            raise ValueError(
+                f"a release with weights and without compress and finetune starts from {DENSE}, got "
+                f"parent = '{self.parent}'"
+            )
         if self.model is not None and self.parent != INIT and not self.has_teacher:
             raise ValueError(
                 f"a release with another model needs parent = 'init' (new weights) or compress = 'distil', got"

@@ -1,7 +1,7 @@
 """The space of a search: templates of releases whose values can be lists or ranges, and the candidates in it.
 
-A template is written like a release. A value of it can be a list, or a range `{ low, high, steps, log }`: the
-candidates are all combinations. `compress` itself is no such value, because a list there is a chain.
+A template is written like a release, but a value can be a list, or a range `{ low, high, steps, log }`. The candidates
+are all combinations. A list of `compress` is a chain, not a choice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pruneaudit.study.degrees import as_plugin
 from pruneaudit.study.releases import Release
 
 MAX_CANDIDATES = 5000
-"""More candidates than these are a mistake: no budget tries them."""
+"""Largest number of candidates: more are taken for a mistake."""
 _RANGE = {"low", "high", "steps", "log"}
 _PLUGINS = {"compress": "compressor", "defense": "defense", "model": "model"}
 """Kinds of plug-ins by their key in a release."""
@@ -40,7 +40,7 @@ class Dimension:
     """A value of a template that differs between its candidates."""
 
     path: Path
-    """Where it stands in the template, such as ("finetune", "epochs")."""
+    """Its keys in the template, such as ("finetune", "epochs")."""
     values: tuple[Any, ...]
 
     @property
@@ -63,7 +63,7 @@ class Candidate:
     entry: int
     """The number of its template, from 0."""
     place: tuple[int, ...]
-    """The place of its value in each dimension of the template."""
+    """The index of its value in each dimension of the template."""
 
     @property
     def name(self) -> str:
@@ -297,7 +297,7 @@ def _points(given: Mapping[str, Any], where: str) -> tuple[float, ...]:
     if not isinstance(log, bool):
         raise ValueError(f"{where}.log: got {log!r}, expected true or false")
     if low > high:
-        raise ValueError(f"{where}: got low = {low} above high = {high}; exchange them")
+        raise ValueError(f"{where}: got low = {low} above high = {high}; swap them")
     if log and low <= 0:
         raise ValueError(f"{where}: got low = {low} with log = true, expected a number above 0")
     whole = isinstance(low, int) and isinstance(high, int)

@@ -1,4 +1,4 @@
-"""Where the networks of a study start: with draws of their own, one draw for all, or the same weights."""
+"""The initial weights of a study's networks: a draw for each, one draw for all, or weights from a file."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def check_starts(study: Study) -> None:
     """
     if (folder := folder_of(study.model)) and study.training.init != OWN:
         raise UserError(
-            f"training.init: got '{study.training.init}' beside a model from the folder {folder}, whose weights all"
-            " networks start from; leave it out, or set the model's from_scratch = true"
+            f"training.init: got '{study.training.init}' together with a model from the folder {folder}, but all "
+            f"networks start from the weights in that folder; leave it out, or set the model's from_scratch = true"
         )
     for release in study.releases:
         _check_release(release)
@@ -56,6 +56,6 @@ def check_starts(study: Study) -> None:
 def _check_release(release: Release) -> None:
     if folder := folder_of(release.model):
         raise UserError(
-            f"release '{release.name}': got a model from the folder {folder}, whose weights only the study's own model"
-            " can start from; set from_scratch = true to take its architecture alone"
+            f"release '{release.name}': got a model from the folder {folder}, but only the study's own model can "
+            f"start from weights in a folder; set from_scratch = true to take only the architecture"
         )

@@ -40,7 +40,7 @@ class Study(Options):
     name: Name
     """The name of the study and of its run folder."""
     description: str = Field(default="", max_length=2000)
-    """The purpose of the study, in one sentence; shown in the report."""
+    """The purpose of the study, in one sentence. The report shows it."""
     format: Literal[2] = FORMAT
     """The format of the file. `pruneaudit migrate` translates earlier formats."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -53,12 +53,12 @@ class Study(Options):
     base: Base | None = None
     """A network that is trained once on the public samples; all models start from its weights."""
     target: Target | None = None
-    """Your own trained model as the only victim; the bank's other models are its references."""
+    """Your own trained model, as the only victim; all models of the bank are its references."""
     releases: tuple[Release, ...] = ()
     """Releases in addition to `dense`, which is always included."""
     audit: Audit = Audit()
     choose: Choose | None = None
-    """The search of `pruneaudit choose`, which other commands ignore."""
+    """The search of `pruneaudit choose`; other commands ignore it."""
     keep_weights: bool = True
     """false: at the end of the run, remove the weights of all but one model per release. Findings stay the same.
     Another release, other queries or an export must then train those models again."""
@@ -83,8 +83,8 @@ class Study(Options):
         alone = [release.name for release in self.releases if release.is_file_alone]
         if without := [name for name in self.audit.references if name in alone]:
             raise ValueError(
-                f"audit.references: got '{without[0]}', which no reference went through; give that release its recipe"
-                " (compress, finetune), or leave it out"
+                f"audit.references: got '{without[0]}', but no reference is made like that release; give the release "
+                f"its recipe (compress, finetune), or leave it out"
             )
         if wrong:
             raise ValueError(
@@ -103,7 +103,7 @@ class Study(Options):
             )
         has_dev_set = self.data.num_public or self.data.num_holdout or self.has_open_holdout
         if any(training.select == "best_dev" for training in self._trainings()) and not has_dev_set:
-            raise ValueError("select = 'best_dev' needs data.num_public above 0 (the dev set is the public part)")
+            raise ValueError("select = 'best_dev' needs data.num_public above 0 (the public samples are the dev set)")
         return self
 
     def _settle_target(self) -> None:
@@ -123,27 +123,33 @@ class Study(Options):
         for name in sorted(named):
             if getattr(given, name) != getattr(bank, name):
                 raise ValueError(
-                    f"membership.{name}: got {getattr(given, name)!r} beside a target with num_references ="
-                    f" {target.num_references}, expected {getattr(bank, name)!r}; leave it out, and set"
+                    f"membership.{name}: got {getattr(given, name)!r} together with num_references ="
+                    f" {target.num_references} of a target, expected {getattr(bank, name)!r}; leave it out, and set"
                     " target.num_references"
                 )
         if num := self.data.num_canaries:
             raise ValueError(
-                f"data.num_canaries: got {num} beside a target, whose training is over; leave it out, or set"
+                f"data.num_canaries: got {num} together with a target, but the target is trained already; leave it "
+                f"out, or set"
                 " target.canaries to the file of canaries that the target was trained with"
             )
         if self.training.keep_early is not None:
             raise ValueError(
-                f"training.keep_early: got {self.training.keep_early:g} beside a target, whose early weights are not"
-                " known; leave it out: iterative:rewind=early then trains early weights for all models alike"
+                f"training.keep_early: got {self.training.keep_early:g} together with a target, but the target's "
+                f"early weights are unknown; leave it out: iterative:rewind=early then trains early weights for all "
+                f"models alike"
             )
         if self.training.init == SHARED:
             raise ValueError(
-                f"training.init: got '{SHARED}' beside a target, which did not start from a draw of this study; set it"
+                f"training.init: got '{SHARED}' together with a target, but the target did not start from a draw of "
+                f"this study; set it"
                 " to the file of the weights that the target started from, or leave it out"
             )
         if noise := self.data.label_noise:
-            raise ValueError(f"data.label_noise: got {noise} beside a target, which was trained without; leave it out")
+            raise ValueError(
+                f"data.label_noise: got {noise} together with a target, but the target was trained "
+                f"without label noise; leave it out"
+            )
         object.__setattr__(self, "membership", bank)
 
     @model_serializer(mode="wrap")
@@ -194,8 +200,8 @@ class Study(Options):
             return
         if self.membership.protocol == "disjoint":
             raise ValueError(
-                "audit.families: got families under protocol 'disjoint', which has no references that were trained on"
-                " the victims' samples; use membership.protocol = 'pooled', or leave the families out"
+                "audit.families: got families under protocol 'disjoint', but attacks on families need references that "
+                "were trained on the victims' samples; use membership.protocol = 'pooled', or leave the families out"
             )
         if self.membership.num_models < FEWEST_MODELS:
             number = self.membership.num_models
@@ -214,8 +220,8 @@ class Study(Options):
         for release in self.releases:
             if release.parent in given:
                 raise ValueError(
-                    f"release '{release.name}': got parent = '{release.parent}', whose weights are your file; give it"
-                    " the parent and the whole recipe (compress, finetune) itself"
+                    f"release '{release.name}': got parent = '{release.parent}', but that release is your file; "
+                    f"start from its parent instead, and repeat its compress and finetune here"
                 )
             if release.parent not in known:
                 raise ValueError(
@@ -230,17 +236,16 @@ class Study(Options):
         if self.base is None:
             return
         if not self.data.num_public:
-            raise ValueError(
-                "base: got a base without public samples, on which it is trained; set data.num_public above 0"
-            )
+            raise ValueError("base: got a base without public samples to train it on; set data.num_public above 0")
         if self.target is not None:
             raise ValueError(
-                "base: got a base beside a target, which did not start from it; set training.init to the file of the"
+                "base: got a base together with a target, but the target did not start from it; set training.init to "
+                "the file of the"
                 " weights that the target started from, or leave the base out"
             )
         if self.training.init == SHARED:
             raise ValueError(
-                f"training.init: got '{SHARED}' beside a base, from which all models start in any case; leave it out"
+                f"training.init: got '{SHARED}' together with a base, but all models start from the base; leave it out"
             )
         self.base.training(self.training)
 
@@ -263,7 +268,7 @@ class Study(Options):
         if self.audit.queries > 1 and self.training.augment == "none":
             found.append("audit.queries > 1 usually weakens attacks on models trained without augmentation")
         if self.base and any(training.select == "best_dev" for training in self._trainings()):
-            found.append("select = 'best_dev' chooses epochs on the public samples, which the base was trained on")
+            found.append("select = 'best_dev' chooses epochs on the public samples, but the base was trained on these")
         if self.training.optimizer == "adam" and self.training.momentum != Training.model_fields["momentum"].default:
             found.append("training.momentum has no effect with Adam")
         if self.training.function and (idle := self._idle_settings()):

@@ -29,20 +29,21 @@ class Target(Options):
     weights_key: str = ""
     """Key of the weights in a checkpoint, such as "state_dict.student"; default: the key that fits."""
     member: str = Field(min_length=1)
-    """The file that says which samples the target was trained on: `.npy`, `.npz` (array `member`), `.csv` or `.txt`. It
-    has one value per row of the source (1 or true: member, 0 or false: not), or the row numbers of the members, from 0.
-    Rows with the value -1, NaN, unknown, or none are neither members nor non-members, and are not used."""
+    """The file that lists the members, the samples that the target was trained on: `.npy`, `.npz` (array `member`),
+    `.csv` or `.txt`. It has one value per row of the source (1 or true: member, 0 or false: non-member), or the row
+    numbers of the members, counted from 0. Rows with the value -1, NaN, unknown or none are not used."""
     canaries: str = ""
-    """The file of canaries that `pruneaudit canaries make` wrote before the target was trained with those whose coin is
-    1. They give lower bounds on epsilon; every reference draws coins of its own. Default: none."""
+    """The file of canaries from `pruneaudit canaries make`; the target was trained with the canaries whose coin is 1.
+    They give lower bounds on epsilon. Each reference draws its own coins. Default: no canaries."""
     num_references: int = Field(default=8, ge=0, le=256)
-    """Number of references to train. More give stronger attacks, and keep what is trained. 0: only attacks without
-    references."""
+    """Number of references to train. More references give stronger attacks; if you raise the number later, the trained
+    ones are reused. 0: only attacks without references."""
     mean: PerChannel | None = Field(default=None, min_length=1)
-    """Mean to subtract from uint8 images, per channel or one for all, in units of [0, 1]; default: the source's. The
-    same holds for target and references."""
+    """Mean to subtract from uint8 images scaled to [0, 1], per channel or one for all; default: the mean of the source.
+    Applies to the target and to the references."""
     std: PerChannel | None = Field(default=None, min_length=1)
-    """Standard deviation to divide them by, per channel or one for all; default: the source's."""
+    """Standard deviation to divide the images by, per channel or one for all; default: the standard deviation of the
+    source."""
 
     @model_validator(mode="after")
     def _normalised_by_both(self) -> Target:

@@ -13,7 +13,8 @@ from pruneaudit.study.user_function import UserFunction
 FUNCTION_PARAMETERS = ("model", "x", "y", "generator", "device")
 """The arguments of a user's training function, by name."""
 OWN, SHARED = "own", "shared"
-"""The initial weights of dense networks: each has its own, or all have the same. Anything else names a file."""
+"""The initial weights of dense networks: each has its own, or all have the same. Any other value is the path of a
+file."""
 Milestones = tuple[Annotated[int, Field(ge=1)], ...]
 
 Augment = Literal["none", "flip", "crop_flip", "token_dropout"]
@@ -31,38 +32,38 @@ class Training(Options):
     """Momentum of SGD; Adam does not use it."""
     weight_decay: float = Field(default=5e-4, ge=0)
     schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """Learning rate over the steps: cosine to zero, x `decay` at each milestone, or unchanged."""
+    """Learning rate over the steps: a cosine down to zero, multiplied by `decay` at each milestone, or constant."""
     milestones: Milestones = ()
     """Epochs after which the step schedule multiplies the learning rate by `decay`."""
     decay: float = Field(default=0.1, gt=0, le=1)
     augment: Augment = "none"
-    """Random augmentation of each training sample. Images: horizontal flip, or 4-pixel-padded crop and flip. Texts:
-    token_dropout, which replaces 15% of the tokens by the unknown one."""
+    """Random augmentation of each training sample. Images: flip (horizontal), or crop_flip (crop after padding by 4
+    pixels, and flip). Texts: token_dropout, which replaces 15% of the tokens by the unknown token."""
     select: Literal["last", "best_dev"] = "last"
     """The epoch whose weights to keep: the last, or the most accurate on the dev set (public samples)."""
     patience: int | None = Field(default=None, ge=0, le=100_000)
-    """With best_dev: stop once the dev accuracy has not exceeded its best for more than this many epochs in a row;
-    none: train all epochs."""
+    """With best_dev: stop after more than this many epochs in a row without a new best dev accuracy; none: train all
+    epochs."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors
-    with AMX (there 1.8 to 2.8 times as fast for convolutional networks; on others slower). Weights, optimizer and all
-    signals are float32 in both. Changing it makes a different bank."""
+    """Precision of the forward and backward passes; `bfloat16` uses torch's autocast, for GPUs and for processors with
+    AMX (1.8 to 2.8 times as fast for convolutional networks; slower on other processors). Weights, optimizer and
+    signals are always float32. Changing the precision makes a different bank."""
     init: str = Field(default=OWN, min_length=1)
     """Initial weights of the dense networks, and of releases from new weights: `own` (each model draws its own),
-    `shared` (one draw for all models), or the file of weights that all start from, such as a public parent. Membership
-    and order of the samples differ in any case. A release with another `model` than the file's draws its own. (The
-    option `init` of a model is the distribution of these draws.)"""
+    `shared` (one draw for all models), or a file of weights that all start from, such as a public parent. Membership
+    and the order of samples always differ between models. A release with another `model` than that of the file draws
+    its own weights. (The option `init` of a model is the distribution of these draws.)"""
     init_key: str = ""
     """Key of the weights in that file, such as "state_dict"; default: the key that fits."""
     keep_early: int | float | None = None
-    """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02), for
-    `iterative:rewind=early`, which otherwise trains them again (arXiv 1903.01611)."""
+    """Keep the weights of each dense network after this epoch, or after this fraction of all steps (such as 0.02).
+    `iterative:rewind=early` uses them (arXiv 1903.01611); without them it repeats the early training."""
     lora: Lora | None = None
-    """Train only thin matrices beside some layers, and the head; none: all weights. Releases that start from a parent,
-    or have another model, do not inherit it."""
+    """Train only the head, and low-rank matrices added to some layers; none: train all weights. Releases that start
+    from a parent, or have another model, do not inherit this setting."""
     function: UserFunction | None = None
     """Your own training function, `package.module:train`, called with model, x, y, generator and device. It replaces
-    the loop for networks trained from new weights without pruning or defence."""
+    the training loop for networks that are trained from new weights without compression or defence."""
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Training(Options):
     @model_validator(mode="after")
     def _settings_go_together(self) -> Training:
         if (self.schedule == "step") != bool(self.milestones):
-            raise ValueError("schedule 'step' needs milestones = [epoch, ...]; no other schedule takes them")
+            raise ValueError("schedule 'step' needs milestones = [epoch, ...]; other schedules take none")
         if self.patience is not None and self.select != "best_dev":
             raise ValueError(f"patience = {self.patience} needs select = 'best_dev', because it uses the dev set")
         if self.init_key and not self.init_file:
@@ -114,20 +115,24 @@ class Training(Options):
                 f" {self.epochs}, or a fraction of all steps such as 0.02"
             )
         if self.function is not None and self.keep_early is not None:
-            raise ValueError(f"keep_early applies to the loop, which {self.function} replaces: leave it out")
+            raise ValueError(
+                f"keep_early applies to the training loop, but {self.function} replaces the loop: leave it out"
+            )
         if self.lora is not None and (self.function is not None or self.keep_early is not None):
             other = f"function = '{self.function}'" if self.function else f"keep_early = {self.keep_early:g}"
             raise ValueError(
-                f"lora works in the loop and leaves early weights as they were, got {other}: leave one out"
+                f"lora cannot be combined with {other}: it needs the training loop, and does not change early "
+                f"weights; leave one out"
             )
         if self.function is not None and self.precision != "float32":
             raise ValueError(
-                f"precision = '{self.precision}' applies to the loop, which {self.function} replaces: leave it out"
+                f"precision = '{self.precision}' applies to the training loop, but {self.function} replaces the loop: "
+                f"leave it out"
             )
         if self.function is not None and self.select == "best_dev":
             raise ValueError(
-                f"select = 'best_dev' chooses among epochs of the loop, which {self.function} replaces: choose it"
-                " in your function, with samples that it holds back, or set select for finetune only"
+                f"select = 'best_dev' chooses among epochs of the training loop, but {self.function} replaces the "
+                f"loop: choose the epoch in your function, or set select for finetune only"
             )
         return self
 
@@ -148,8 +153,8 @@ class FineTuning(Options):
     select: Literal["last", "best_dev"] | None = None
     patience: int | None = Field(default=None, ge=0, le=100_000)
     lora: Lora | Literal[False] | None = None
-    """Train only thin matrices and the head; false: all weights. Default: as in `training` for networks that start
-    where the dense ones do (parent = "init", the same model), otherwise all weights."""
+    """Train only low-rank matrices and the head; false: all weights. Default: as in `training` for networks that start
+    like the dense ones (parent = "init", the same model), otherwise all weights."""
 
     def over(self, training: Training, where: str = "finetune", starts_alike: bool = False) -> Training:
         """Returns `training`, overridden by the settings given here.

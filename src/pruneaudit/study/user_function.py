@@ -1,7 +1,8 @@
 """The user's functions, which a study names as `package.module:function`.
 
-Their modules can be in the working folder. It is on Python's search path only while such a function is looked up,
-imported or called, and in the last place, so that it hides no installed module. No other code there is run.
+Their modules can be in the working folder. The folder is on Python's search path only while such a function is looked
+up, imported or called. It is in the last place, so that it hides no installed module. No other code in the folder is
+run.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def function_name_of(given: Any) -> Any:
     module, name = getattr(given, "__module__", None), getattr(given, "__qualname__", "")
     if module == "__main__":
         raise ValueError(
-            f"got the function '{name}' of the running program, which worker processes cannot import: move it to a"
+            f"got the function '{name}' of the running program, but worker processes cannot import it: move it to a"
             f" separate module, such as networks.py, and give networks.{name} or 'networks:{name}'"
         )
     function_name = f"{module}:{name}"
@@ -52,13 +53,14 @@ UserFunction = Annotated[str, BeforeValidator(function_name_of), Field(pattern=N
 """`package.module:function`, or in Python the function itself, if its module can be imported."""
 
 SourceHash: TypeAlias = Callable[[str, str], str]
-"""Returns the source hash of a function, by its name, or raises: `source_sha256`, or a look-up of recorded hashes."""
+"""Returns the source hash of a function by its name, or raises an error: `source_sha256`, or a look-up of recorded
+hashes."""
 FILE = "file:"
-"""Stands before the path of a file of weights in the recorded hashes, which are otherwise of functions."""
+"""Prefix of the path of a file of weights in the recorded hashes; keys without a prefix are functions."""
 FOLDER = "folder:"
-"""Stands before the path of a folder with a network: the hash of its architecture and weights."""
+"""Prefix of the path of a folder with a network: the hash of its architecture and weights."""
 NETWORK = "network of folder:"
-"""Stands before the same path: the architecture itself, as JSON text. A run keeps it, and needs the folder no more."""
+"""Prefix of the same path: the architecture itself, as JSON text. A run keeps it, so the folder is no longer needed."""
 _PATH_LOCK = threading.Lock()
 
 
