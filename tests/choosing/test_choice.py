@@ -261,7 +261,7 @@ def test_a_finished_run_in_the_folder_stays_valid(tmp_path):
     watch = Watch()
     made(tmp_path, progress=watch)
     assert not [name for name in watch.names if name.startswith("train ")]
-    assert any("has findings of a run" in warning for warning in watch.warnings)
+    assert any("contains findings of a run" in warning for warning in watch.warnings)
     assert not any(RunFolder(tmp_path / "tiny").problems().values())
 
 

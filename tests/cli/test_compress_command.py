@@ -265,7 +265,7 @@ REFUSED = [
     ({"data": "npz:train.npz", "test-data": "npz:four.npz"}, (), "test: got outputs of shape (4, 3)"),
     ({"data": "npz:four.npz"}, (), "net.pt: does not fit the factory's network (size mismatch"),
     ({"device": "tpu"}, (), "device: got 'tpu'"),
-    ({"method": "static8", "sparsity": None}, (), "'static8' looks at 256 samples, and there are none"),
+    ({"method": "static8", "sparsity": None}, (), "'static8' needs 256 samples, but none were given"),
     ({"calibration": "alone.npz"}, (), "'l1unstructured' looks at no samples"),
     ({"calibration": "absent.npz", "method": "static8", "sparsity": None}, (), "absent.npz: no such file"),
     ({"calibration": "larger.npz", "method": "static8", "sparsity": None}, (), "calibration: inputs of shape (4, 3, 6"),

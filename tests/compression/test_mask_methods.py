@@ -279,7 +279,7 @@ def test_pruning_mia_dpf_by_its_figures() -> None:
         ("dpf", {"ramp_end": 0.9, "freeze_at": 0.8}, "ramp_end = 0.9 after freeze_at = 0.8"),
         ("gradual", {"begin": 0.5, "end": 0.5}, "begin = 0.5 and end = 0.5; expected begin below end"),
         ("gradual", {"preset": "none"}, "unknown key 'preset'"),
-        ("iterative", {"early_epochs": 3}, "early_epochs = 3, which only rewind = 'early' uses"),
+        ("iterative", {"early_epochs": 3}, "early_epochs = 3, but only rewind = 'early' uses it"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(method: str, options: dict[str, Any], message: str) -> None:

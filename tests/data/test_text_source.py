@@ -65,7 +65,7 @@ def test_columns_have_names_or_numbers(tmp_path: Path) -> None:
     ("frame", "words"),
     [
         (FRAME.drop(columns="text"), r"no column 'text' among id, label; .*option text"),
-        (FRAME.drop(columns="label"), r"no column 'label' among id, text; .*option label"),
+        (FRAME.drop(columns="label"), r"no column 'label' among id, text; .*option label to"),
         (FRAME.assign(text=range(6)), r"column 'text': got 0 in row 1, expected texts"),
         (FRAME.assign(text=["a", "b", "  ", "c", "d", "e"]), r"row 3 is empty"),
         (FRAME.assign(label="one"), r"expected 2 or more"),
@@ -86,7 +86,7 @@ def test_mistakes_are_one_line_with_the_file(tmp_path: Path, name: str, frame: p
     [
         ("absent.csv", None, r"no such file.*\.jsonl"),
         ("t.docx", b"", r"'\.docx'.*\.jsonl"),
-        ("t.jsonl", b'{"text": "a"}\n{', "line 2 is no JSON"),
+        ("t.jsonl", b'{"text": "a"}\n{', "line 2 is not JSON"),
         ("t.jsonl", b'["text"]\n', "line 1 holds list"),
         ("t.jsonl", b"\xff\xfe\n", "cannot be read as jsonl"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n' * 2 + b'{"label": 2}\n' * 2, "no text in row 3"),

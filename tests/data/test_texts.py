@@ -160,7 +160,7 @@ def test_wrong_texts_are_refused(texts: tuple[str, ...], labels: list[int], clas
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tokenizer": "model", "vocabulary_size": 900}, "vocabulary of its own"),
+        ({"tokenizer": "model", "vocabulary_size": 900}, "its own vocabulary"),
         ({"vocabulary_size": 100}, "vocabulary_size"),
         ({"max_length": 0}, "max_length"),
     ],

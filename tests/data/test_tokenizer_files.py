@@ -169,8 +169,8 @@ def without_roles(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").write_text("{"), r"cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_bytes(b"\x80\x04."), r"cannot be read"),
         (lambda folder: (folder / "tokenizer.json").write_text("[" * 9000), r"nested"),
-        (lambda folder: (folder / "tokenizer.json").write_text("{}"), r"is no tokenizer"),
-        (lambda folder: changed(folder, "tokenizer.json", lambda told: told["model"].pop("vocab")), r"is no tokenizer"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), r"is not a tokenizer"),
+        (lambda folder: changed(folder, "tokenizer.json", lambda told: told["model"].pop("vocab")), "not a tokenizer"),
         (lambda folder: (folder / "tokenizer_config.json").write_text("[]"), r"no table of settings"),
         (
             lambda folder: changed(folder, "tokenizer_config.json", lambda told: told.update(pad_token="<nothing>")),

@@ -252,8 +252,8 @@ def test_the_schedule_is_never_overrun(fine_tune: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"variant": "rsw", "tau": 0.2}, "got tau = 0.2, which variant = 'rsw' does not use"),
-        ({"variant": "rmr", "order": "descending"}, "got order = descending, which variant = 'rmr' does not use"),
+        ({"variant": "rsw", "tau": 0.2}, "got tau = 0.2, but variant = 'rsw' does not use it"),
+        ({"variant": "rmr", "order": "descending"}, "got order = descending, but variant = 'rmr' does not use it"),
         ({"stride": 6, "width": 5}, "got stride = 6 and width = 5, expected a stride of at most the width"),
         ({"scoring_models": 1}, "'scoring_models': got 1, expected: greater than or equal to 2"),
         ({"variant": "both"}, "'variant': got 'both'"),

@@ -209,7 +209,7 @@ def test_tables_have_bases_too(tmp_path):
     ("changes", "said"),
     [
         ({"data": DATA | {"num_public": 0}}, r"num_public above 0"),
-        ({"training": {"init": "shared"}}, r"training\.init: got 'shared' beside a base"),
+        ({"training": {"init": "shared"}}, r"training\.init: got 'shared' together with a base"),
         ({"base": {"select": "best_dev"}}, r"base\.select"),
         ({"base": {"patience": 2}}, r"patience"),
         ({"base": {"head": "old"}}, r"'kept' or 'new'"),
@@ -222,7 +222,7 @@ def test_settings_that_do_not_go_with_it_are_refused(make_tuned, changes, said):
 
 def test_a_target_did_not_start_from_it(make_tuned):
     values = make_tuned(releases=()).model_dump(mode="json", exclude_unset=True, exclude={"membership": True})
-    with pytest.raises(ValidationError, match=r"base: got a base beside a target.*training\.init"):
+    with pytest.raises(ValidationError, match=r"base: got a base together with a target.*training\.init"):
         Study.model_validate(values | {"target": {"weights": "mine.pt", "member": "member.npy"}})
 
 

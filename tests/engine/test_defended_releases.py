@@ -67,7 +67,7 @@ def test_the_same_number_in_two_forms_is_the_same_release(make_study):
     [
         (
             {"compress": "l1unstructured", "sparsity": 0.8, "defense": "ppb"},
-            "works during training, but the release has none",
+            "works during training, but the release has no training",
         ),
         (PRUNED | {"defense": "pbp"}, "unknown defense 'pbp'"),
         (PRUNED | {"defense": "ppb:strenght=4"}, "strenght"),

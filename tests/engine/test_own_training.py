@@ -239,4 +239,4 @@ def test_settings_without_effect_are_said(make_task_context):
 def test_the_command_line_says_what_its_estimate_leaves_out(make_task_context, tmp_path):
     file = tmp_path / "context.json"
     file.write_text(json.dumps(make_task_context().model_dump(mode="json")))
-    assert "not counted: what own_study:train trains" in succeed("run", file, "--out", tmp_path, "--dry-run")
+    assert "not counted: training by own_study:train" in succeed("run", file, "--out", tmp_path, "--dry-run")

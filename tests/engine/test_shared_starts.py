@@ -313,5 +313,5 @@ def test_the_references_of_a_target_start_from_its_file(make_study, parent, tmp_
     assert all(are_equal(network().state_dict(), start) for start in starts_of(folder, study))
     own = load_tensors(next(folder.glob("dense-*/model-000")) / WEIGHTS_FILE)
     assert are_equal(own, network(seed=9).state_dict())
-    with pytest.raises(ValidationError, match=r"training\.init: got 'shared' beside a target.*file"):
+    with pytest.raises(ValidationError, match=r"training\.init: got 'shared' together with a target.*file"):
         Study.model_validate(values | {"target": target, "training": {"init": "shared"}})

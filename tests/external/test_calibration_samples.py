@@ -84,7 +84,7 @@ def with_nan(x):
 @pytest.mark.parametrize(
     ("method", "given", "words"),
     [
-        ("static8", lambda x: None, ("'static8' looks at 256 samples", "calibration=x", "--calibration FILE.npz")),
+        ("static8", lambda x: None, ("'static8' needs 256 samples", "calibration=x", "--calibration FILE.npz")),
         ("rtn:bits=4", lambda x: x, ("'rtn' looks at no samples", "leave them out")),
         ("static8", lambda x: x[:0], ("(0, 4)", "N above 0")),
         ("static8", lambda x: x[:, :3], ("shape (4, 3)", "fails on them")),

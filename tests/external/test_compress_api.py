@@ -356,7 +356,7 @@ REFUSED = [
     ({"example": (0,)}, "example: got the shape (0,), expected lengths above 0"),
     ({"method": "l1structured", "model": scaled()}, "no layer of this network can lose channels"),
     ({"method": "dpf"}, "give finetuning=FineTuning((x, y)"),
-    ({"method": "iterative"}, "works in training"),
+    ({"method": "iterative"}, "works during training"),
     ({"method": "iterative:rewind=init", "data": (X, Y)}, "FineTuning(..., initial=a network"),
     ({"method": "iterative:rewind=init", "data": (X, Y), "initial": scaled}, "initial: got a network of another"),
     ({"epochs": 3}, "epochs: has no effect without fine-tuning; give data=(x, y)"),

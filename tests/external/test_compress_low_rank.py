@@ -38,7 +38,7 @@ def test_it_is_saved_and_comes_back_as_it_was(name, is_tuned, tmp_path):
     data = samples()
     tuning = pruneaudit.FineTuning(data, epochs=2, learning_rate=0.02) if is_tuned else None
     if name in ("moving", "deep") and not is_tuned:
-        with pytest.raises(UserError, match=r"works in training, but there is none; give finetuning="):
+        with pytest.raises(UserError, match=r"works during training, but there is no training; give finetuning="):
             pruneaudit.compress(network(), METHODS[name])
         return
     made = pruneaudit.compress(network(), METHODS[name], finetuning=tuning)

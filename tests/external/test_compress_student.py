@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused(method, arguments, message, teacher, data)
 
 
 def test_a_student_needs_training(teacher):
-    with pytest.raises(UserError, match=r"'distil' works in training"):
+    with pytest.raises(UserError, match=r"'distil' works during training"):
         pruneaudit.compress(teacher, "distil:data=members", student=student)
 
 

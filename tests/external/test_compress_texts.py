@@ -233,7 +233,7 @@ def test_what_a_tokenizer_of_hugging_face_returns_is_taken(texts: dict[str, Tens
         ({"input_ids": None}, "got a dict with the keys attention_mask, expected texts: input_ids"),
         ({"token_type_ids": 1}, "got 'token_type_ids', expected input_ids and attention_mask alone"),
         ({"labels": 1}, "got 'labels'"),
-        ({"attention_mask": "flipped"}, "row .* has a 1 behind a 0"),
+        ({"attention_mask": "flipped"}, "row .* has a 1 after a 0"),
         ({"input_ids": V}, rf"got token ids up to {V}, expected 0\.\.{V - 1}"),
     ],
 )

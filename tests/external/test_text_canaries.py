@@ -112,7 +112,7 @@ def test_the_network_tells_which_canaries_it_was_trained_with(folder: Path) -> N
 def test_labels_go_by_name_and_unknown_ones_are_refused(folder: Path, tmp_path: Path) -> None:
     rows = [(text, {"no": "a", "perhaps": "z", "yes": "b"}[label]) for text, label in read(folder / "all.csv")]
     write(folder / "renamed.csv", rows)
-    with pytest.raises(UserError, match=r"got label 'no', which the data do not have"):
+    with pytest.raises(UserError, match=r"got label 'no', but the data have no such label"):
         collected(folder, "renamed.csv")
     np.savez(tmp_path / "numbers.npz", x=np.zeros((N, 4), np.float32), y=np.arange(N) % 3)
     given = (

@@ -234,7 +234,7 @@ def test_windows_over_the_edge_are_the_mean_of_what_they_hold() -> None:
         ("wideresnet", {"width_factor": 0}, r"'width_factor': got 0"),
         ("densenet121", {"growth": 0}, r"'growth': got 0"),
         ("vgg16", {"dropout": 1.0}, r"'dropout': got 1.0, expected: less than 1"),
-        ("vit", {"width": 10}, r"model 'vit': width 10 is no multiple of heads 4; choose one that is$"),
+        ("vit", {"width": 10}, r"model 'vit': width 10 is not a multiple of heads 4; choose a width that is$"),
         ("vit", {"patch": 0}, r"'patch': got 0"),
         ("convnext", {"norm": "group"}, r"unknown key 'norm'"),
         ("convnext", {"layer_scale": 0}, r"'layer_scale': got 0, expected: greater than 0"),

@@ -170,7 +170,7 @@ def test_what_is_not_paired_says_why(make_run):
     swapped = MEMBER.copy()
     swapped[2] = ~swapped[2]
     cases = {
-        "samples of the same id have other labels in the other run": make_run(
+        "samples with the same id have different labels in the two runs": make_run(
             "b", 1, labels=np.arange(NUM_SAMPLES) % 2
         ),
         "the runs' models were trained on different members": make_run("c", 1, member=swapped),

@@ -190,7 +190,7 @@ def test_the_first_screen_says_why_releases_could_not_be_compared_as_the_termina
     less, unknown = first_screen(results).groups
     assert less.why == ""
     assert [name for name, _ in unknown.releases] == ["b", "c", "d"]
-    assert re.match(r"1 has, in too many resamples, .* and 2 are more accurate", unknown.why)
+    assert re.match(r"1 has no .* in enough resamples and 2 are more accurate", unknown.why)
     assert f"({unknown.why})" in answer(results).counts
     page = " ".join(re.sub("<[^>]+>", " ", render(results)).split())
     assert f"{unknown.words} ({unknown.why}) b " in page

@@ -68,10 +68,10 @@ def test_a_cost_is_said_only_where_the_interval_excludes_0(results):
 @pytest.mark.parametrize(
     ("gain", "words"),
     [
-        ((0.008, 0.006, 0.01), "finds more than on any"),
-        ((0.008, -0.001, 0.02), "not shown that all"),
-        ((-0.0005, -0.0009, -0.0001), "not shown that all"),  # a loss that the consistency test allows for
-        ((-0.006, -0.013, 0.001), "not shown that all"),
+        ((0.008, 0.006, 0.01), "finds more than with any"),
+        ((0.008, -0.001, 0.02), "are not shown to reveal more"),
+        ((-0.0005, -0.0009, -0.0001), "are not shown to reveal more"),  # a loss that the consistency test allows for
+        ((-0.006, -0.013, 0.001), "are not shown to reveal more"),
         ((-0.01, -0.012, -0.008), "That is less, so the joint attack is weak here"),
     ],
 )
@@ -107,16 +107,16 @@ def test_the_noise_floor_is_named_or_missed(results):
     assert "noise floor" in said_of(with_family(results))
     repeated = said_of(with_family(results, marginals=marginal_rows(repeats="dense+finetune")))
     assert "Noise floor: dense+finetune repeats dense" in repeated
-    assert "+0.0200 [+0.0180, +0.0220] beside dense" in repeated
+    assert "+0.0200 [+0.0180, +0.0220] with dense public" in repeated
 
 
 def test_post_processing_is_labelled_and_what_it_implies_depends_on_what_is_seen(results):
     said = said_of(with_family(results, marginals=marginal_rows(post_processing=PRUNED)))
     assert f"{PRUNED} is post-processing of dense" in said
     assert "weights" in said and "outputs" in said
-    assert "do tell more" not in said  # the interval of +0.0004 holds 0
+    assert "do reveal more" not in said  # the interval of +0.0004 holds 0
     gains = said_of(with_family(results, marginals=marginal_rows(post_processing="dense+finetune")))
-    assert "do tell more: +0.0200 [+0.0180, +0.0220] beside dense" in gains
+    assert "do reveal more: +0.0200 [+0.0180, +0.0220] with dense public" in gains
     tables = family_tables(with_family(results, marginals=marginal_rows(post_processing=PRUNED)))
     assert {line.label for line in tables[0].marginals if line.added == PRUNED and "dense" in line.given.split()} == {
         "post-processing of dense"

@@ -24,7 +24,7 @@ STEPS = {
     "label": (0.51, (-0.21, -0.23, -0.19)),
 }
 """AUC at each kind of outputs, and its difference from the stored ones."""
-TIES = "TPR at 1% FPR: more than 1% of the non-members tie at the highest score"
+TIES = "TPR at 1% FPR: more than 1% of the non-members share the highest score"
 
 
 def rows(attack="lira", release="dense"):

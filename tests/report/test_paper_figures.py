@@ -90,7 +90,7 @@ def test_every_file_is_of_the_kind_it_says_and_another_process_writes_the_same_b
     assert [path.name for path in written.files] == [
         *expected, "findings-matched.tex", "differences-matched.tex", "releases.tex",
     ]  # fmt: skip
-    assert written.left_out == ("roc-l1unstructured-0_9: no attack has a curve that can be told",)
+    assert written.left_out == ("roc-l1unstructured-0_9: no attack has a ROC curve",)
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == sorted(p.name for p in written.files)
     for path in written.files[: len(expected)]:
         content = path.read_bytes()

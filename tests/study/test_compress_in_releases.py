@@ -44,7 +44,7 @@ def test_a_chain_is_named_after_its_steps_with_their_degrees() -> None:
     )
     assert release.name == "l1structured-0.3-target=macs+l1unstructured-0.7"
     assert release.method == "l1structured:target=macs+l1unstructured"
-    with pytest.raises(UserError, match=r"sparsity: got one value beside 2 compressors"):
+    with pytest.raises(UserError, match=r"sparsity: got one value for 2 compressors"):
         Release(compress=chain, sparsity=0.7)
 
 
@@ -81,8 +81,8 @@ def test_a_list_of_degrees_makes_a_release_each() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"compress": "random:sparsity=0.5", "sparsity": 0.9}, "sparsity: got 0.9 beside 'random' and 0.5 among its"),
-        ({"compress": "random"}, "compress: 'random' needs sparsity, beside it or as 'random:sparsity=...'"),
+        ({"compress": "random:sparsity=0.5", "sparsity": 0.9}, "sparsity: got 0.9 next to 'random' and 0.5 among its"),
+        ({"compress": "random"}, "next to compress, or as 'random:sparsity=...'"),
         ({"compress": "rtn", "sparsity": 0.5}, "unknown key 'sparsity'; the degree of 'rtn' is bits"),
         ({"compress": "gtpq", "bits": 4}, "unknown compressor 'gtpq' (did you mean 'gptq'?)"),
         ({"compress": "nm", "pattern": 3}, "pattern of 'nm': got 3, expected: N:M"),

@@ -79,7 +79,7 @@ def test_without_references_to_learn_from_they_are_refused(tiny_study, changes, 
 def test_a_release_that_no_reference_went_through_is_left_out_of_all_and_refused_by_name():
     names = ("dense", "own", "rtn-8")
     assert checked_families(ALL, names, "families", ["own"]) == (("dense", "rtn-8"),)
-    with pytest.raises(UserError, match="'own', which no reference"):
+    with pytest.raises(UserError, match="'own', but no reference"):
         checked_families([["dense", "own"]], names, "families", ["own"])
     with pytest.raises(UserError, match="one release"):
         checked_families(ALL, ["dense", "own"], "families", ["own"])

@@ -98,7 +98,7 @@ def test_identities_without_it_are_as_they_were() -> None:
         ({"keep_early": -0.5}, "'training.keep_early': got -0.5, expected an epoch"),
         ({"keep_early": 2.5}, "'training.keep_early': got 2.5, expected an epoch"),
         ({"keep_early": 30}, "keep_early = 30 is no early epoch of 30"),
-        ({"keep_early": 1, "function": "mine:train"}, "keep_early applies to the loop, which mine:train replaces"),
+        ({"keep_early": 1, "function": "mine:train"}, "mine:train replaces the loop"),
     ],
 )
 def test_what_is_no_early_step_is_refused(training: dict[str, object], message: str) -> None:
@@ -107,5 +107,5 @@ def test_what_is_no_early_step_is_refused(training: dict[str, object], message: 
 
 
 def test_the_early_weights_of_a_target_are_not_known() -> None:
-    with pytest.raises(UserError, match=r"training\.keep_early: got 0\.02 beside a target"):
+    with pytest.raises(UserError, match=r"training\.keep_early: got 0\.02 together with a target"):
         Study(name="mine", training={"keep_early": 0.02}, target={"weights": "a.pt", "member": "m.npy"})

@@ -1,4 +1,4 @@
-"""Training a small classifier. Imports torch, so import this module only where it is used.
+"""Trains a small classifier. Imports torch, so import this module only where it is used.
 
 On the CPU the result depends only on the arguments: training uses one thread, whatever the number of cores, and
 private random generators. It changes neither torch's global generators nor the caller's number of threads, so several

@@ -1,7 +1,7 @@
 """The networks of classifier attacks. Imports torch, so import this module only where it is used.
 
 On a CPU, torch's dropout took a third of the training time. Here 16 random bits decide about each number, with
-probability 13,107 / 65,536 instead of 0.2, which takes a sixth of that time.
+probability 13,107 / 65,536 instead of 0.2. This takes a sixth of that time.
 """
 
 # B batch, C classes, F features, H heads, D numbers of a head

@@ -1,4 +1,4 @@
-"""Makes torch draw from private generators, because its global ones belong to the caller and to all threads.
+"""Makes torch draw from private generators, because the caller and other threads use its global ones.
 
 Torch's layers take no generator, for first weights or for dropout. A torch mode, active only in the calling thread,
 passes one to every random operation. It slows each operation down (a forward pass by a third), so

@@ -33,10 +33,10 @@ class Attack(Configured[OptionsT], ABC):
     from_classes: ClassVar[bool] = False
     """Whether predicted classes are enough; other attacks need logits or probabilities."""
     finds_alike: ClassVar[bool] = True
-    """Whether it finds members whose confidence is raised by as much in every class, as in the made-up banks of
+    """Whether it finds members if the confidence rises equally in every class, as in the simulated banks of
     `sanity-check`. If not, only its false alarms are checked there."""
     standard: ClassVar[str] = "loss"
-    """The attack to compare it with in paired comparisons."""
+    """The attack that it is compared with in paired comparisons."""
 
     def __init__(self, options: OptionsT | None = None) -> None:
         self.options = cast(OptionsT, self.Options()) if options is None else options
@@ -58,8 +58,8 @@ class Attack(Configured[OptionsT], ABC):
             )
         if "two releases" in self.needs and len(attack_input.releases) < 2:
             return (
-                "a second release of the victims beside the attacked one (give several releases, and references for"
-                " each of them or for none)"
+                "a second release of the victims, in addition to the attacked one (give several releases, and "
+                "references for each of them or for none)"
             )
         if {"two releases", "references"} <= self.needs and len(attack_input.references) != len(attack_input.releases):
             return "references in as many releases as the victims"
@@ -72,18 +72,18 @@ class Attack(Configured[OptionsT], ABC):
                 )
         if "features" in self.needs and attack_input.attacked.features is None:
             return (
-                "numbers computed from the inputs alone (key `features`, (samples, features)), which studies and"
-                " `collect` have; principal components of the inputs, for example"
+                "numbers computed from the inputs alone (key `features`, (samples, features)), such as principal "
+                "components; studies and `collect` store them"
             )
         if "forgetting" in self.needs and attack_input.attacked.forgotten is None:
             return (
-                "copies of the networks that were trained further on half A of the holdout (key `forgotten`, (models,"
-                " samples)), which a study makes from their weights"
+                "answers of copies of the networks, trained further on half A of the holdout (key `forgotten`, "
+                "(models, samples)); only a study can make these copies"
             )
         if "start_saliency" in self.needs and attack_input.attacked.start_saliency is None:
             return (
-                "the growth of kept weights by a step at public initial weights (key `start_saliency`, (models,"
-                " samples)), which a study computes for pruned releases if training.init is shared or a file"
+                "the growth of kept weights by a step at public initial weights (key `start_saliency`, (models, "
+                "samples)); a study computes it for pruned releases if training.init is shared or a file"
             )
         if "structure" in self.needs and (lack := self._lacking_structure(attack_input)):
             return lack
@@ -113,8 +113,8 @@ class Attack(Configured[OptionsT], ABC):
         sizes = [structure.shape[1] for structure in structures if structure is not None]
         if len(sizes) < len(structures):
             return (
-                "which weights or channels each victim and each reference keeps (key `structure`, (models, bits)),"
-                " which releases with masks or with fewer channels have"
+                "bits that say which weights or channels each victim and each reference keeps (key `structure`, "
+                "(models, bits)); releases with masks or with fewer channels have them"
             )
         if len(set(sizes)) > 1:
             return f"the same bits of victims and references (key `structure`), got {sizes[0]:,} and {sizes[1]:,} bits"

@@ -28,7 +28,7 @@ class AttackInput:
     victims: np.ndarray
     """(V,) int: rows of `releases` that are attacked."""
     allowed: np.ndarray
-    """(V, K) bool: which reference may be used against which victim, never the victim itself."""
+    """(V, K) bool: whether a reference may be used against a victim; never True for the victim itself."""
 
     @property
     def attacked(self) -> Signals:
@@ -79,8 +79,8 @@ class AttackInput:
         attacked = releases[-1]
         if references and len(references) != len(releases):
             raise UserError(
-                f"references: got {len(references)} releases of them and {len(releases)} of the victims, expected as"
-                " many; give the references' counterpart of every release, or none"
+                f"references: got {len(references)} releases of references and {len(releases)} of victims, expected "
+                f"equal numbers; give references for every release, or for none"
             )
         for other in (*releases[:-1], *references):
             _check_alike(other, attacked)
@@ -88,7 +88,7 @@ class AttackInput:
             for earlier in parts[:-1]:
                 _check_paired(earlier, parts[-1])
         if references and _are_texts(references[-1]) != _are_texts(attacked):
-            raise UserError("model_ids: some are integers and others texts; number all models, or name all of them")
+            raise UserError("model_ids: got integers and texts; number all models, or name all of them")
         victims = attacked.victims
         if not len(victims):
             raise UserError(
@@ -124,14 +124,14 @@ def _check_alike(other: Signals, attacked: Signals) -> None:
     """Refuses signals whose samples, labels or queries differ from those of the attacked release."""
     if other.num_samples != attacked.num_samples:
         raise UserError(
-            f"references and releases must hold the same samples: got {other.num_samples}, but"
+            f"references and releases must have the same samples: got {other.num_samples}, but"
             f" {attacked.num_samples} in the attacked release; give all of them the same samples"
         )
     if not np.array_equal(other.sample_ids, attacked.sample_ids):
         row = int(np.flatnonzero(other.sample_ids != attacked.sample_ids)[0])
         raise UserError(
-            "references and releases must hold the same samples in the same order (compare `ids`): sample"
-            f" {other.sample_ids[row]} is where the attacked release has {attacked.sample_ids[row]}"
+            f"references and releases must have the same samples in the same order (compare `ids`): got sample "
+            f"{other.sample_ids[row]} in the row where the attacked release has {attacked.sample_ids[row]}"
         )
     if not np.array_equal(other.labels, attacked.labels):
         raise UserError("references and releases disagree about labels; they must describe the same samples")
@@ -147,7 +147,7 @@ def _check_alike(other: Signals, attacked: Signals) -> None:
 def _check_paired(earlier: Signals, last: Signals) -> None:
     """Refuses two releases of different models."""
     if not np.array_equal(earlier.model_names, last.model_names):
-        raise UserError("paired releases must hold the same models in the same order (compare `model_ids`)")
+        raise UserError("paired releases must have the same models in the same order (compare `model_ids`)")
     if not np.array_equal(earlier.member, last.member):
         raise UserError("paired releases disagree about membership (`member`); they must be of the same models")
 
@@ -179,6 +179,6 @@ class Scores:
     variant: str = ""
     """The attack's settings in words, where its name does not determine them."""
     held_out: tuple[HeldOut, ...] | None = None
-    """For learned attacks: the scores that thresholds are learned on, so that nothing is trained again for them."""
+    """For learned attacks: scores to learn thresholds on, without further training."""
     threshold: float | None = None
     """A decision threshold fixed in advance; None: thresholds are learned."""

@@ -8,13 +8,13 @@ model before is, for example, the dense network, the model after is its pruned r
 
 with s the scaled confidence phi, or ln p_y, the negated loss. Several queries: the mean over them.
 
-No sign is right everywhere, because an update can remove memory or add to it. Pruning removes: part of a dense
-network's confidence on its members is memory, which goes with the weights, while general knowledge stays. So the
-confidence of members falls further, and `fall` is the default. Fine-tuning without pruning adds: the network trains on
-its members again, and their confidence rises. Measured with phi on CIFAR-10 and on the demo's Fashion-MNIST bank, AUC
-of `fall`: pruned to 90% .80 and .63, to 70% .61 and .57, dense with the same fine-tuning .31 and .39 (`rise`: .69 and
-.61). With the loss `fall` finds less: .72 and .61, .55 and .56, .40 and .40. The change alone does not show how hard
-a sample is; `family` learns how much each release tells from references.
+No sign is right everywhere, because an update can remove memory or add to it. Pruning removes memory: part of a dense
+network's confidence on its members is memory and goes with the weights, but general knowledge stays. So the confidence
+of members falls further, and `fall` is the default. Fine-tuning without pruning adds: the network trains on its members
+again, and their confidence rises. Measured with phi on CIFAR-10 and on the demo's Fashion-MNIST bank, AUC of `fall`:
+pruned to 90% .80 and .63, to 70% .61 and .57, dense with the same fine-tuning .31 and .39 (`rise`: .69 and .61). With
+the loss `fall` finds less: .72 and .61, .55 and .56, .40 and .40. The change alone does not show how hard a sample is;
+`family` learns how much each release tells from references.
 """
 
 # M models, V victims, N samples, Q queries
@@ -39,7 +39,7 @@ class Options(options.Options):
     signal: Literal["phi", "loss"] = "phi"
     """The signal to compare: the scaled confidence, or the negated loss ln p_y."""
     direction: Literal["fall", "rise"] = "fall"
-    """Take samples for members whose signal falls, or rises, from the first release to the attacked one."""
+    """Samples count as members if their signal falls (or rises) from the first release to the attacked one."""
 
 
 class BackFront(Attack[Options]):

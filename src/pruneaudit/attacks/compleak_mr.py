@@ -9,24 +9,24 @@ votes and from the losses of these releases:
     network  2k-128-64 and k-128-64, side by side, then 128-256-128-64-2; dropout 0.5; SGD with learning rate 0.01 along
              a cosine, momentum 0.9, weight decay 5e-4, 100 epochs of batches of 128
 
-The first release's loss is no input there, so it is none here.
+The first release's loss is not an input there, so it is not one here.
 
-Deviations. Each mends a fault of the published code, or bounds the cost:
+Deviations. Each corrects a fault of the published code, or limits the cost:
 
-- **Votes are cross-fitted.** The notebook trains its network on votes of forests about their own training rows, which
-  are far surer than votes about a victim. Here the reference models are dealt into folds, and a vote about a training
-  row comes from a forest that learned without that model. With a single reference the folds are folds of samples.
-  Votes about victims come from forests that learned from all rows;
+- **Votes are cross-fitted.** The notebook trains its network on votes of forests about their own training rows. Such
+  votes are far surer than votes about a victim. Here the reference models are dealt into folds, and a vote about a
+  training row comes from a forest that learned without that model. With a single reference the folds are folds of
+  samples. Votes about victims come from forests that learned from all rows;
 - **every release answers for itself.** The notebook queries the last release in place of all the others of a shadow;
-- **equal queries.** It crops and flips members before it queries them, and nobody else (`published/` replays that).
-  Here all answers are to the one plain query of the signals;
-- **the last epoch** is kept. The notebook prints the epoch that is best on the victim beside it;
+- **equal queries.** The notebook crops and flips members before it queries them, but not non-members (`published/`
+  replays that). Here all answers are to one plain query;
+- **the last epoch** is kept. The notebook also prints the epoch that is best on the victim;
 - losses above 20 nats count as 20, so that one extreme answer does not end the training;
 - several references teach, in place of one shadow. Rows are balanced and at most 8,000, and forests have 200 trees; it
   has 20,000 rows and 500 trees.
 
-For 28 models in five releases that takes 265 CPU seconds (four networks, 80 forests), and finds an AUC of .709 on the
-recipe `families`; with 100 trees 158 and .708, with 100 trees and 4,000 rows 85 and .706.
+On the recipe `families` (28 models, five releases), it takes 265 CPU seconds (four networks, 80 forests) and reaches an
+AUC of .709; with 100 trees, 158 seconds and .708; with 100 trees and 4,000 rows, 85 seconds and .706.
 
 It may find less than the same attack on fewer releases. docs/families.md compares it with `family`.
 """

@@ -1,11 +1,11 @@
 """References that are disjoint from the victims: the bank in two halves, each the references of the other.
 
-Usually a victim's references are all other models of the bank. Then victims are references of each other, and for one
-sample their scores are not comparable: a model that was not trained on it pulls the references of all others, but not
-its own. If nothing leaks, the AUC of one sample over such victims is below 0.5 (0.41 with 16 models, 0.46 with 128;
+Usually a victim's references are all other models of the bank. Then victims are references of each other, and their
+scores of one sample are not comparable: each model changes the references of all other models, but not its own. If
+nothing leaks, the AUC of one sample over such victims is below 0.5 (0.41 with 16 models, 0.46 with 128;
 docs/statistics.md), although each victim's AUC over samples is 0.5. With references from the other half it is 0.5
-within each half. So figures of one sample over victims need these references: detection rates, and the test of
-whether a recipe exposes a sample. The price is half of the references.
+within each half. So figures of one sample over victims need these references: detection rates, and the test of whether
+a recipe exposes a sample. The cost: each victim has only half of the references.
 
 Between the halves, scores of one sample are not comparable either: each half's victims are the other's references.
 """
@@ -116,9 +116,9 @@ def too_few(attack_input: AttackInput, compares_in: bool) -> str:
     needed = _sufficient(attack_input, compares_in, count)
     advice = f"; a bank of {2 * needed} models has enough" if needed else ""
     return (
-        f"victims and references must be different models here, and with {count} references"
-        f" {100 * share[worst]:.0f}% of a victim's samples have references that were {which} (required:"
-        f" {100 * MIN_SHARE:.0f}%){advice}"
+        f"victims and references must be different models here, but with {count} references only "
+        f"{100 * share[worst]:.0f}% of a victim's samples have references that were {which} (required: "
+        f"{100 * MIN_SHARE:.0f}%){advice}"
     )
 
 

@@ -1,9 +1,10 @@
-"""Family: what an attacker finds who sees several releases of the same network.
+"""Family: the joint attack on several releases of the same network.
 
 A logistic stack of two log ratios per release, LiRA's (arXiv 2112.03570) and RMIA's (arXiv 2312.03262); see
-`release_evidence.py`. Its weights are learned on references, which play the victim: a release that says nothing gets a
-weight near 0, so that one more release cannot make the attack much weaker. A joint normal model of all releases can: on
-the demo's bank it fell from .751 (dense alone) to .703 (nine releases), where the stack rises from .761 to .781.
+`release_evidence.py`. Its weights are learned on references, which play the victim. A release without information gets
+a weight near 0, so one more release cannot make the attack much weaker. A joint normal model of all releases does get
+weaker: on the demo's bank it fell from .751 (dense alone) to .703 (nine releases), while the stack rises from .761 to
+.781.
 
 - Folds: the models are dealt into at most four. The weights for the victims of a fold come from references outside it,
   each attacked with the others outside it. So nothing about a victim is used to learn its weights.
@@ -11,8 +12,8 @@ the demo's bank it fell from .751 (dense alone) to .703 (nine releases), where t
 - At most `MOST_ROWS` pairs of reference and sample teach a fold; beyond that samples are drawn.
 - A sample without IN or OUT references in one release is left out of learning, and has no score (NaN).
 
-It is a lower bound of what the releases reveal together. The weights belong to this bank, this set of releases, and
-references that went through the same releases; they are no evidence about a victim.
+It is a lower bound of what the releases reveal together. The weights are specific to this bank, this set of releases,
+and references of the same releases; they are no evidence about a victim.
 """
 
 # V victims, K references, N samples, Q queries, F features, n rows

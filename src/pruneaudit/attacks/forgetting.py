@@ -1,10 +1,10 @@
-"""Forgetting: how much less probable is the sample for a copy of the network that was trained further without it?
+"""Forgetting: how much does the sample's probability fall if a copy of the network is trained further without it?
 
-Watson et al. 2022 (arXiv 2111.08440) calibrate by the attacked network's own checkpoint, trained further on others.
-The copy is the reference here: training on half A of the holdout makes it forget members, so no network has to be
-trained from scratch. The difference of confidences alone has no power at low false-positive rates; the score is RMIA's
-ratio (arXiv 2312.03262), r_x = p_y(x | network) / (((1 + a) p_y(x | copy) + 1 - a) / 2), as the share of nulls z, half
-B of the holdout, with r_x >= r_z. No copy has seen these.
+Watson et al. 2022 (arXiv 2111.08440) calibrate by a copy of the attacked network that is trained further on other
+samples. Here the copy is the reference: training on half A of the holdout makes it forget members, so no network has to
+be trained from scratch. The difference of confidences alone has no power at low false-positive rates; the score is
+RMIA's ratio (arXiv 2312.03262), r_x = p_y(x | network) / (((1 + a) p_y(x | copy) + 1 - a) / 2), as the share of nulls
+z, half B of the holdout, with r_x >= r_z. No copy has seen these.
 
 A study makes a copy for each attacked network: `EPOCHS` epochs with the study's training settings, without constraints
 of compression, because the copy is the attacker's own. The paper trains for 20 epochs. a is tuned on references that

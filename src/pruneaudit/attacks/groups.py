@@ -10,9 +10,9 @@ from pruneaudit.study import Plugin
 ALL = "all"
 """Every attack."""
 SCORES = "scores"
-"""Every attack that trains no classifier and needs no further copy of a network: seconds rather than minutes."""
+"""Every attack that trains no classifier and needs no further copy of a network; they take seconds, not minutes."""
 ALONE = "alone"
-"""Attacks on a network for which there are no references."""
+"""Attacks that need no references."""
 OPEN_GROUPS = (ALL, SCORES, ALONE)
 """Groups whose attacks are left out with a warning where they lack an input."""
 GROUPS = {

@@ -7,12 +7,12 @@ pseudo-masks. With d_j = p_in - p_out and v_j = p_j (1 - p_j), at least .02:
     score(x) = sum_j d_j / v_j (m_j - p_j),  m the victim's bits
 
 That is the likelihood ratio of independent bits to first order in d_j. No published attack reads a mask alone; the
-nearest compare outputs of pruned and dense networks (arXiv 2108.03506). **A lower bound** of what structure gives away:
-bits hang together, which the filter ignores. It compares bits at the same place, so it finds nothing where each network
-starts from its own weights: there the start, not the training set, decides which weight is kept.
+nearest ones compare outputs of pruned and dense networks (arXiv 2108.03506). **A lower bound** on the leakage of
+structure: the filter ignores that bits depend on each other. It compares bits at the same place, so it finds nothing if
+each network starts from its own weights: then the initial weights, not the training set, decide which weights are kept.
 
-No array of samples by bits is made. d_j is linear in the references' bits, so all that is needed of them are the
-products G_k = sum_j (m_kj - p_j) (m_j - p_j) / v_j, one number for each victim and reference:
+No array of samples by bits is made. d_j is linear in the references' bits, so it is enough to compute the products G_k
+= sum_j (m_kj - p_j) (m_j - p_j) / v_j, one number for each victim and reference:
 
     score(x) = (sum of G_k over IN) / (n_in + w) - (sum of G_k over OUT) / (n_out + w)
 """

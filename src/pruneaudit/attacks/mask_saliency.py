@@ -1,16 +1,16 @@
-"""Saliency filter on structure: would a step on the sample have made the weights larger that the network kept?
+"""Saliency filter on structure: would a step on the sample make the kept weights larger?
 
-Where the initial weights w0 are public, nobody has to be trained to ask. A step on sample x makes |w_j| larger by
-a_j(x) = -g_j(x) sign(w0_j), g the gradient of its loss at w0. With m_j = 1 for kept weights,
+If the initial weights w0 are public, this attack needs no training. A step on sample x makes |w_j| larger by a_j(x) =
+-g_j(x) sign(w0_j), g the gradient of its loss at w0. With m_j = 1 for kept weights,
 
     score(x) = sum_j a_j(x) (m_j - p_j),  less its mean over the samples
 
 p_j is the share of weights that the layer keeps (`rate=density`, no references), or the mean of the references' masks
-(`rate=masks`). The sum is linear in m, so that the second is the first less the mean of the references' own. What the
-sample has in common with all masks is then gone, which finds more, and one mask of another network is half of the way
-(docs/structure.md). What these networks were trained on need not be known.
+(`rate=masks`). The sum is linear in m, so that the second is the first less the mean of the references' own. This
+removes the part that all masks have in common, and finds more; one mask of another network already brings half of the
+gain (docs/structure.md). The training sets of these networks need not be known.
 
-Ours; SNIP (arXiv 1810.02340) ranks weights by a similar product. **A lower bound** of what structure gives away: one
+Ours; SNIP (arXiv 1810.02340) ranks weights by a similar product. **A lower bound** on the leakage of structure: one
 step at the start stands for the whole training. The sums come from `signals.start_saliency`.
 """
 
@@ -31,8 +31,8 @@ class Options(options.Options):
     """Settings of the saliency filter."""
 
     rate: Literal["auto", "density", "masks"] = "auto"
-    """What a bit is compared with: the share of weights that its layer keeps (`density`), the mean of the references'
-    bits (`masks`), or these if there are any, and else that (`auto`)."""
+    """What to compare a bit with: the share of weights that its layer keeps (`density`), or the mean of the references'
+    bits (`masks`). `auto`: `masks` if there are references, else `density`."""
 
 
 class MaskSaliency(Attack[Options]):

@@ -2,10 +2,10 @@
 
 CompLeak's attack with one compressed model as the reference of the original (CompLeakSR; Li et al. 2025, arXiv
 2507.16872). Its inputs are the posteriors of both releases, in descending order of the first release's, and the
-label. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), 3C-512-256-128-2, so that it differs from `nn` only
-in its inputs. With more than two releases, the inputs are the posteriors of all.
-Choice: the one-hot label is put in the same order. In class order it would not show which posterior is the true class's
-(demo bank pruned to 90%, dense networks seen too: AUC .671 as here, .625 with the label in class order).
+label. The network is that of Yuan & Zhang 2022 (arXiv 2202.03335), 3C-512-256-128-2; so it differs from `nn` only in
+its inputs. With more than two releases, the inputs are the posteriors of all. Choice: the one-hot label is put in the
+same order. In class order it would not show which posterior belongs to the true class (demo bank pruned to 90%, dense
+networks seen too: AUC .671 as here, .625 with the label in class order).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Random forests and logistic regressions on posteriors of one release, or of two.
 
 CompLeak (Li et al. 2025, arXiv 2507.16872) plays them on one model (CompLeakNR) and on a model and its compressed form
-(CompLeakSR). `posterior_rf` and `posterior_lr` see the posteriors in class order; `pair_rf` and `pair_lr` those of both
-releases, in ascending order of the first one's. With `label` the one-hot label is added, in the same order: SR2 in that
-system, and SR1 without. With more than two releases, the inputs are the posteriors of all.
+(CompLeakSR). `posterior_rf` and `posterior_lr` see the posteriors in class order. `pair_rf` and `pair_lr` see those of
+both releases, in ascending order of the first release's posteriors. With `label` the one-hot label is added, in the
+same order: SR2 in that system, and SR1 without. With more than two releases, the inputs are the posteriors of all.
 
 Trees and regression are scikit-learn's, on one thread. They have no epochs: all samples of the held-out references
 teach the threshold (`learned.py`).

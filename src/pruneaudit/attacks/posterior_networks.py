@@ -1,4 +1,4 @@
-"""Networks on posteriors: classifiers that learn from references how a model answers on its members.
+"""Networks on posteriors: classifiers that learn, on references, how a model answers on its members.
 
 They differ in the network's inputs. `classifier.py` and `learned.py` describe the training.
 """

@@ -1,9 +1,9 @@
 """The primary attack: the attack whose figures are in the answer, chosen by a rule that does not look at results.
 
-The best of many attacks, picked afterwards, looks stronger by luck. So the rule uses only which attacks can be played,
-how many references each victim has, and whether probabilities are floored. LiRA estimates a mean per sample from the
-references: with few of them RMIA finds more, especially where leakage is weak; with many the two are about equal, and
-LiRA has the longer record. `docs/attacks.md` has the measurements.
+If the best of many attacks is picked afterwards, it looks stronger than it is, by luck. So the rule uses only which
+attacks can be played, how many references each victim has, and whether probabilities are floored. LiRA estimates a mean
+per sample from the references: with few of them RMIA finds more, especially where leakage is weak; with many the two
+are about equal, and LiRA has the longer record. `docs/attacks.md` has the measurements.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Quantile regression: is the network more confident about the sample than about others that are as hard?
+"""Quantile regression: is the network more confident about the sample than about equally hard ones?
 
 Bertran et al. 2023 (arXiv 2307.03694). A regression predicts the scaled confidence of a network that was not trained on
 a sample, from the sample alone: a mean mu(x, y) and a spread s(x, y). Score: the rank of (phi - mu) / s among nulls.
 
 Half A of the holdout teaches the regression, half B provides the nulls, so that the rank is one minus the p-value of
 "not a member", and is comparable between networks. Inputs of the regression are the label and `features`, numbers that
-are computed from x alone; a network's own answers would tell its membership.
+are computed from x alone; answers of a network would reveal its members.
 
 Deviations from the paper: a Gaussian head, the paper's alternative to its 41 quantile levels, of two ridge regressions
 instead of a fine-tuned network, because the holdout has a few hundred samples. The ridge penalties are constants: on

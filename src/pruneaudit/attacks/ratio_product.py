@@ -4,8 +4,9 @@ RMIA's ratio (Zarifzadeh et al. 2024, arXiv 2312.03262), multiplied over release
 
     score = sum over releases of ln[p_y / p(x)],  p(x) the mean of (mean over IN, mean over OUT) of that release
 
-The simplest attack on several releases: it learns nothing, and every release counts alike. So it falls below its best
-part where one release tells little. It is here to be compared with `family`, which learns how much each release counts.
+The simplest attack on several releases: it learns nothing, and gives every release the same weight. So it finds less
+than the attack on one release alone if another release reveals little. It serves for comparison with `family`, which
+learns the weights.
 
 Deviations from RMIA: no sample z, which would not change the ranking of one victim's samples. Several queries: the
 mean over them.

@@ -1,15 +1,15 @@
-"""Scores for verdicts on records: each is defined for the nulls in the same way as for the audited samples.
+"""Scores for verdicts on records. Each score follows the same rule for nulls as for audited samples.
 
     lira    (phi - m) / sqrt(v (1 + 1 / n)), from the n OUT references: offline LiRA with a moderated variance (below)
     rmia    ln p_y - ln p(x), offline, with a tuned on references: RMIA with gamma 1 ranks by it (arXiv 2312.03262)
     loss    phi of the victim alone: for victims without references
 
-A p-value is the rank of a record's score among those of the nulls, so both must follow one rule. Online attacks cannot
-be used: no reference was trained on a null. And all references of a null are OUT references, but only about half of
-those of an audited sample: its mean would be more precise, and the score of a null too close to 0. So coins decide
-which references of a null count as OUT references. Each reference counts for a null with the probability with which it
-is an OUT reference of an audited sample of the victim. Where no reference saw the victim's samples (protocol
-`disjoint`), all count.
+A p-value is the rank of a record's score among the scores of the nulls, so both must follow one rule. Online attacks
+cannot be used, because no reference was trained on a null. Also, all references of a null are OUT references, but only
+about half of the references of an audited sample are. The mean for a null would be more precise, and its score too
+close to 0. So coins decide which references of a null count as OUT references. Each reference counts for a null with
+the probability with which it is an OUT reference of an audited sample of the victim. Where no reference saw the
+victim's samples (protocol `disjoint`), all count.
 
 Moderated variance (Smyth 2004, doi:10.2202/1544-6115.1027): the variances of samples have an inverse-gamma prior with
 d0 = 2 a0 degrees of freedom and scale s0^2, estimated by moments as in `bavaria`, from audited samples and nulls alike:

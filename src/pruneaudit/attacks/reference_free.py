@@ -18,7 +18,7 @@ WRONG_WAY = (
     "from 0.558 to 0.549, while that of RMIA with 8 references rose from 0.653 to 0.670."
 )
 """Why they cannot compare two networks."""
-WEAKEST = "Attacks without references are the weakest."
+WEAKEST = "Attacks without references are the weakest ones."
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ReferenceFree:
     """An audit in which no attack used references."""
 
     num_networks: int
-    """Number of attacked networks; 0: not known."""
+    """Number of attacked networks; 0: unknown."""
     were_given: bool
     """Whether there were references, but no attack that uses them."""
 
@@ -44,8 +44,8 @@ class ReferenceFree:
         if self.were_given:
             return "Add an attack that uses references, such as rmia."
         return (
-            "Train references with pruneaudit audit-model, or give predictions of other networks, trained in the same "
-            "way on other samples: pruneaudit audit FILE --references OTHERS (in Python: references=)."
+            "Train references with pruneaudit audit-model, or give predictions of other networks that were trained in "
+            "the same way on other samples: pruneaudit audit FILE --references OTHERS (in Python: references=)."
         )
 
     @property

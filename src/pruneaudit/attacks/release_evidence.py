@@ -1,4 +1,4 @@
-"""The evidence that one release gives about a sample: two log ratios, on which attacks on several releases build.
+"""The evidence of one release about a sample: two log ratios. Attacks on several releases combine them.
 
     lira    ln N(phi; mean_IN, var_IN) - ln N(phi; mean_OUT, var_OUT), variances pooled over samples (`lira.py`)
     rmia    ln[p_y / p(x)], p(x) the mean of (mean over IN, mean over OUT) (`rmia.py`, online)

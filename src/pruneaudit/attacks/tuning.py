@@ -1,4 +1,4 @@
-"""The constant of an offline attack, tuned on references and never on the victim.
+"""Tunes the constant of an offline attack on references, never on the victim.
 
 RMIA's a (arXiv 2312.03262) and BASE's c (arXiv 2505.24089) weight the mean over OUT references. The best value differs
 between releases, and a common value hurts most on releases that leak little. So it is tuned: references play victims,

@@ -1,4 +1,4 @@
-"""Compression: one file per method, or per family of small methods. Masks and codes are data beside the network."""
+"""Compression: one file per method, or per family of small methods. Masks and codes are separate from the network."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ ELSEWHERE = {
         ("l2structure", "l2structured"),
     )
 }
-"""mia_prune's names that differ from ours by a letter. They do not imply its settings, so a study has to choose."""
+"""Names of mia_prune that differ from ours by a letter. They are refused with advice, because its settings differ from
+our defaults."""
 
 COMMON_WORDS = {
     "magnitude": "here: l1unstructured",

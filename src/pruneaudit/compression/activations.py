@@ -3,8 +3,9 @@
 A layer with the buffers `input_scale` and `input_zero` (both () float32) sees s (q - z) instead of its input x, with
 the code q = clamp(round(x / s) + z, 0, 255): what QuantizeLinear and DequantizeLinear of ONNX compute. Rounding is
 half to even, and z is a whole number, so that zeros stay zero. The range is that of the calibration inputs, widened to
-include 0: s = (hi - lo) / 255 and z = round(-lo / s). It is the same for all samples, so a sample's logits depend on
-no other one. With the buffers `output_scale` and `output_zero` the layer's output is rounded in the same way.
+include 0: s = (hi - lo) / 255 and z = round(-lo / s). It is the same for all samples, so the logits of a sample do not
+depend on other samples. With the buffers `output_scale` and `output_zero` the layer's output is rounded in the same
+way.
 
 In training the gradient passes a rounded input where its code is inside 0..255, and is 0 elsewhere, as in
 `torch.fake_quantize_per_tensor_affine`. Ranges do not change.

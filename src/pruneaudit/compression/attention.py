@@ -1,15 +1,16 @@
-"""Finds what transformers are made of: attention with its heads, and feed-forward blocks with their hidden units.
+"""Finds the parts of transformers: attention with its heads, and feed-forward blocks with their hidden units.
 
 An attention is a module with linear layers for queries, keys and values, called like that (`q`, `query`, `q_proj`,
 `to_q`, ...), or with one layer for all three (`qkv`, `c_attn`, ...); or four layers in a list; or an
-`nn.MultiheadAttention`. The next layer that reads as many channels is its output layer: names differ too much. The
-number of heads, or their width, is an attribute of the module or of the one around it. Where several heads share their
-keys and values, they go together.
+`nn.MultiheadAttention`. The next layer that reads as many channels is its output layer; names of output layers differ
+too much to use them. The number of heads, or their width, is an attribute of the module or of the one around it. If
+several heads share their keys and values, they are removed together.
 
 A feed-forward block is two linear layers, called one after the other, from the network's width to another and back; or
 three, the first two of which are multiplied.
 
-All this is a guess. `unit_check` removes units for a trial and compares the outputs, so a wrong guess changes nothing.
+All this is a guess. `unit_check` tries each removal and compares the outputs; after a wrong guess, the layer stays
+whole.
 """
 
 # W width of a head, H heads

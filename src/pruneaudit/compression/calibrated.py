@@ -1,4 +1,4 @@
-"""The base class of compressors that look at samples, as their options say whose and how many."""
+"""The base class of compressors that use samples; their options say which samples and how many."""
 
 from __future__ import annotations
 

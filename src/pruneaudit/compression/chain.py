@@ -1,4 +1,4 @@
-"""Chains of compressors: which can follow which, how an identity records them, and how they run."""
+"""Chains of compressors: the allowed orders, the record in an identity, and the execution."""
 
 from __future__ import annotations
 
@@ -280,8 +280,8 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         ) -> nn.Module:
             if of_kind(structure, "factors"):
                 raise UserError(
-                    f"compress: '{name}' cannot follow 'svd': it goes back to the initial weights, which have no"
-                    " factors of low rank; set rewind=none, or leave one of them out"
+                    f"compress: '{name}' cannot follow 'svd': it goes back to the initial weights, but these have no "
+                    f"factors of low rank; set rewind=none, or leave one of them out"
                 )
             return replay(context.initial(), structure)
 

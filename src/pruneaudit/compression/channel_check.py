@@ -1,4 +1,4 @@
-"""Checks whether channels can be removed, by trying it, because a dependency graph can lose track of channels.
+"""Checks by a trial whether channels can be removed, because a dependency graph can lose track of channels.
 
 On random inputs the smaller network must give the same outputs as the dense one with the removed channels silenced.
 They are silenced only at their source: filters and biases are zero, and normalisation gives zero for them. Norms across

@@ -20,7 +20,7 @@ from pruneaudit.compression.parametrized import copied
 
 Norm = _NormBase | nn.GroupNorm | nn.LayerNorm
 Places = Mapping[str, Tensor]
-"""By parameter or buffer name: the place in the flattened dense tensor that each number of the smaller one had."""
+"""By parameter or buffer name: for each number of the smaller tensor, its place in the flattened dense tensor."""
 
 
 @torch.no_grad()

@@ -80,8 +80,8 @@ class CompressionContext:
     """CPU generator for all random choices."""
     train: Callable[[nn.Module, Sequence[Hook], str, int | None], None]
     """`train(model, hooks, phase, epochs)` trains a model in place, on its own members, with the settings of the
-    release's fine-tuning. `phase` names the training (its random draws come from the name); `epochs` None keeps the
-    number of epochs."""
+    release's fine-tuning. `phase` names the training and seeds its random draws; `epochs` None means as many as in the
+    fine-tuning."""
     initial: Callable[[], nn.Module]
     """Returns a model of the same architecture with this model's initial weights."""
     early: Callable[[], nn.Module] | None = None
@@ -91,9 +91,9 @@ class CompressionContext:
     """Which weights earlier compressors have kept; None if they removed none."""
     samples: Samples | None = None
     """The samples that `Compressor.data` names, with labels; None for `none`. For `public`: the first
-    `Compressor.num_samples` of the study's public part, or of its holdout if there is no public part; they are members
-    of no network. For `members`: as many of the network's own members. At most half of what is there, unless it asks
-    for all."""
+    `Compressor.num_samples` of the study's public part, or of its holdout if there is no public part; no network is
+    trained on them. For `members`: as many of the network's own members. At most half of the available samples, unless
+    the compressor asks for all."""
     teacher: nn.Module | None = None
     """The parent's network, in evaluation mode, for a compressor that `learns_from_parent`; else None."""
 

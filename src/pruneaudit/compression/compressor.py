@@ -50,7 +50,8 @@ class Compressor(Configured[OptionsT]):
     """
 
     degree: ClassVar[str] = "sparsity"
-    """The option for how much to compress. A release can give it beside the compressor; a list gives several."""
+    """The option for how much to compress. A release can give it next to the compressor; a list makes one release per
+    value."""
     semantics_version: ClassVar[int] = 1
     """Raised when results change, so that stale ones are not reused."""
     learns_from_parent: ClassVar[bool] = False

@@ -18,10 +18,10 @@ The samples that the student trains on decide what it can reveal (`data`):
 | `public` | public samples, or the whole holdout in a study without a public part | used |
 | `mixed` | members and public samples | not used |
 
-With `public`, membership can reach the student through the teacher's outputs only. With the others the student is
-itself trained on members: its baseline is the same network trained from scratch on the same members.
+With `public`, membership can reach the student through the teacher's outputs only. With the other three, the student
+itself is trained on members; its baseline is the same network, trained from scratch on the same members.
 
-T^2 makes the gradients of an overfit teacher large: a learning rate that suits training alone can diverge. Give
+With an overfit teacher, T^2 makes the gradients large, and the learning rate of plain training can diverge. Give
 `finetune` a smaller one.
 """
 
@@ -46,7 +46,7 @@ class Options(options.Options):
     data: Literal["members", "members-soft", "public", "mixed"]
     """The samples that the student trains on."""
     temperature: float = Field(default=4.0, gt=0)
-    """T, by which logits are divided before the softmax."""
+    """T: logits are divided by it before the softmax."""
     alpha: float = Field(default=0.9, ge=0, le=1)
     """Weight of the teacher's outputs; the labels have the rest. 0: training without a teacher."""
 

@@ -1,9 +1,8 @@
 """DPF, dynamic model pruning with feedback: removed weights keep learning, and can come back.
 
-Source: Lin et al., ICLR 2020 (arXiv 2006.07253). Dense weights w are kept beside the mask m. Each step takes
-the gradient at m*w and applies it, unmasked, to w; momentum and weight decay act on w. Every
-`period_steps` steps m is recomputed from |w|, at a sparsity that rises along a cubic ramp. The network
-that is evaluated and released is m*w.
+Source: Lin et al., ICLR 2020 (arXiv 2006.07253). Dense weights w are kept in addition to the mask m. Each step takes
+the gradient at m*w and applies it, unmasked, to w; momentum and weight decay act on w. Every `period_steps` steps m is
+recomputed from |w|, at a sparsity that rises along a cubic ramp. The network that is evaluated and released is m*w.
 
 Deviations from the paper, and choices that it leaves open:
 - the first step at or after the ramp's end moves the mask too, if it is no multiple of the period: from there on the

@@ -27,7 +27,7 @@ class DropAndGrow(Hook):
     """
 
     held_masks: Masks | None = None
-    """None: the gradients of all weights are of use, also of those that the mask removes."""
+    """None: gradients are not masked, because those of removed weights are used too."""
 
     def __init__(self, pruning: Compressed, weights: Mapping[str, Tensor], schedule: Replacing) -> None:
         """Sets up the hook.

@@ -1,4 +1,4 @@
-"""A pair of layers in the place of one, of low rank: the module that a factorised network holds."""
+"""The module that replaces a layer in a factorised network: two layers in a row, of low rank."""
 
 # m outputs, n inputs of a matrix, r rank; o output channels, i input channels, h x k kernel
 

@@ -44,7 +44,7 @@ class Options(MaskOptions):
     @model_validator(mode="after")
     def _early_epochs_belong_to_early(self) -> Options:
         if self.early_epochs != 1 and self.rewind != "early":
-            raise ValueError(f"got early_epochs = {self.early_epochs}, which only rewind = 'early' uses; leave it out")
+            raise ValueError(f"got early_epochs = {self.early_epochs}, but only rewind = 'early' uses it; leave it out")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Which weights and which channels networks keep, as bits that mean the same in all of them.
+"""The weights and channels that networks keep, as bits with the same meaning in all networks.
 
 | bits | from |
 |---|---|
@@ -6,12 +6,12 @@
 | `channels/NAME` | the record of removed heads or hidden units, one bit each |
 | `mask/NAME` | the mask of a parameter, one bit per weight |
 
-In a network that has also lost channels, masks are of the layers that are left, so their bits are put where these
-weights were in the whole network, which has to be built for that. Without it, masks count as they are if they have the
-same shape in all networks, and are left out if not.
+In a network that has also lost channels, masks have the shape of the smaller layers. Their bits are moved to the places
+of these weights in the whole network, which must be built for that. Without the whole network, masks are used as they
+are if they have the same shape in all networks, and left out otherwise.
 
-Bits that no network varies stay: they say nothing, cost little, and keep the places of two releases equal. A network
-that has no mask for a parameter keeps all of its weights.
+Bits that are equal in all networks stay: they carry no information, cost little, and keep the places of two releases
+equal. A network that has no mask for a parameter keeps all of its weights.
 """
 
 # M models, D bits, n bits of one key

@@ -1,4 +1,4 @@
-"""Which weights of a whole network a compressed one keeps: those under its masks, in the channels that it has left."""
+"""Finds the weights of the whole network that a compressed network keeps, from its masks and its remaining channels."""
 
 from __future__ import annotations
 

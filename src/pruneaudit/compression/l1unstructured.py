@@ -1,4 +1,4 @@
-"""Magnitude pruning: sets the weights nearest to zero to zero; the rest are fine-tuned.
+"""Magnitude pruning: sets the smallest weights to zero, and fine-tunes the rest.
 
 Source: Han et al. 2015 (arXiv 1506.02626), in one shot. Counts are exact, even with ties: the nearest whole
 number to sparsity x prunable weights goes. Biases and normalisation layers stay.

@@ -1,9 +1,9 @@
 """LAMP: magnitude pruning that weighs each weight against the larger ones of its layer, and ranks all layers together.
 
-Source: Lee et al. 2021 (arXiv 2010.07611). The weights of a layer stand in order of |w|, equal ones in parameter
-order. The score of a weight is w^2 divided by the sum of the squares of itself and of all that stand above it: the
-squared output error that its removal adds, at most. Scores rise with |w| within a layer, and the largest weight of
-each layer scores 1, so that no layer loses all its weights. The sums run from the largest weight down, in float64.
+Source: Lee et al. 2021 (arXiv 2010.07611). The weights of a layer are sorted by |w|, equal ones in parameter order. The
+score of a weight is w^2 divided by the sum of the squares of itself and of all larger ones. This bounds the squared
+output error that its removal adds. Scores rise with |w| within a layer, and the largest weight of each layer scores 1,
+so that no layer loses all its weights. The sums run from the largest weight down, in float64.
 
 One-shot here; the paper prunes in rounds as well.
 """

@@ -1,9 +1,9 @@
-"""What calibration samples bring to the inputs of a network's layers: second moments and norms, layer by layer.
+"""Second moments and norms of the inputs of a network's layers on calibration samples, layer by layer.
 
 A layer multiplies its weight matrix (outputs, d) with columns x of d inputs: one column per sample and position for a
-linear layer, one per patch for a convolution, whose groups have columns of their own. Padding of texts brings none to
-linear layers, whatever the network computes there. With all columns as X (d, n), `moment` is X X' and `norms` are the
-lengths of the rows of X. Both are sums in float64 over the samples in their order, `SAMPLES_AT_ONCE` at a time, in
+linear layer, one per patch for a convolution, whose groups have columns of their own. Padding of texts adds no columns
+to linear layers, whatever the network computes there. With all columns as X (d, n), `moment` is X X' and `norms` are
+the lengths of the rows of X. Both are sums in float64 over the samples in their order, `SAMPLES_AT_ONCE` at a time, in
 evaluation mode: no caller chooses a batch size that could change them.
 
 torch's `nn.MultiheadAttention` reads its weights without calling a layer. While samples pass, it runs as `FewerHeads`,
@@ -17,7 +17,7 @@ the layer. So a method that goes layer by layer changes a layer before it asks f
         moment = layer.moment()  # sees the layers that this loop has changed
         model.get_parameter(layer.name).copy_(...)
 
-One that takes all inputs from the unchanged network asks for all of them first.
+A method that takes all inputs from the unchanged network asks for all of them first.
 """
 
 # B samples at once, T tokens, G groups, C input channels, d inputs of one output (of its group), n columns

@@ -1,8 +1,8 @@
 """Masks: which weights are kept, as bool tensors by parameter name.
 
-A mask is data beside the model. Nothing is registered on the model, and its state dict keeps its names.
-A step hook sets the zeros again after every optimizer step: otherwise momentum and weight decay would
-move pruned weights even when their gradients are masked.
+A mask is separate from the model. Nothing is registered on the model, and its state dict keeps its names. A step hook
+sets the zeros again after every optimizer step: otherwise momentum and weight decay would move pruned weights even when
+their gradients are masked.
 """
 
 from __future__ import annotations

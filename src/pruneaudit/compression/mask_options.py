@@ -27,10 +27,10 @@ class CalibrationOptions(LayerOptions):
     """Which samples a method looks at when it compresses."""
 
     data: Literal["public", "members"] = "public"
-    """Public samples (samples of the holdout in a study without them), or the network's own members. An owner of a
-    network would use members; what that reveals about them is part of the audit."""
+    """Public samples (samples of the holdout in a study without them), or the network's own members. The owner of a
+    network would use members; the audit then includes what this reveals about them."""
     num_samples: int = Field(default=256, ge=1)
-    """How many samples, at most half of those there."""
+    """Number of samples, at most half of those available."""
 
 
 class SparsityOptions(LayerOptions):
@@ -86,8 +86,8 @@ class DensityOptions(MaskOptions):
     def _densities_are_of_layers(self) -> DensityOptions:
         if self.densities != "uniform" and self.scope == "global":
             raise ValueError(
-                f"densities = '{self.densities}' gives every layer a number of weights, but scope = 'global' ranks all"
-                " together; leave one of them out"
+                f"densities = '{self.densities}' sets the number of weights in each layer, but scope = 'global' ranks "
+                f"all layers together; leave one of them out"
             )
         return self
 

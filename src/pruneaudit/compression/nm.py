@@ -51,7 +51,7 @@ class Options(LayerOptions):
     @model_validator(mode="after")
     def _decay_belongs_to_sr_ste(self) -> Options:
         if self.decay != DECAY and not self.sr_ste:
-            raise ValueError(f"got decay = {self.decay:g}, which only sr_ste = true uses; leave it out")
+            raise ValueError(f"got decay = {self.decay:g}, but only sr_ste = true uses it; leave it out")
         return self
 
     @property

@@ -9,10 +9,11 @@ pruned, and remove the same fraction of every layer. They share GPTQ's second mo
 - `obc` (ExactOBS of Frantar et al. 2022, arXiv 2208.11580) removes the one weight of least w_j^2 / [H^-1]_jj, corrects
   its row, and so on; rows compete for removals.
 
-`obc` is exact, and its work grows with outputs x inputs^3: layers for which that is too much are refused by name.
+`obc` is exact, but its work grows with outputs x inputs^3. If this is too much for a layer, it is refused by name.
 Deviations: every layer has the same sparsity (OBC's paper can share it out between layers), and N:M patterns are not
-offered. Inputs that are 0 in all samples cost nothing, so their weights go first; those that remain do not change (in
-SparseGPT's code they become 0, which would be more zeros than asked for). Later training holds the mask.
+offered. Removing the weights of inputs that are 0 in all samples costs nothing, so these go first; the rest of them do
+not change. (In SparseGPT's code they become 0, and so the network has more zeros than requested.) Later training holds
+the mask.
 """
 
 from __future__ import annotations

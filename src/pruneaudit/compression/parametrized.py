@@ -1,7 +1,8 @@
 """Tensors that a layer computes from others before using them: `weight_norm`, `spectral_norm` and so on.
 
 Such a tensor is not a parameter. The next forward pass overwrites zeros set in it, so a mask cannot keep them.
-Networks with such layers can be trained, attacked and counted; pruning these layers is refused by name.
+Networks with such layers can be trained, attacked and counted; pruning such a layer is refused with a message that
+names it.
 """
 
 from __future__ import annotations

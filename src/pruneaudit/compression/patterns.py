@@ -68,7 +68,7 @@ def weights_in_groups(
     for name, weight in weights.items():
         layer, axis = name.removesuffix(".weight"), axes[name]
         if axis is None:
-            kept.append(KeptWhole(layers=(layer,), reason="which axis has their inputs is not known"))
+            kept.append(KeptWhole(layers=(layer,), reason="it is unknown which axis has their inputs"))
         elif weight.shape[axis] % group:
             reason = f"the number of inputs, {weight.shape[axis]}, is no multiple of {group}"
             kept.append(KeptWhole(layers=(layer,), reason=reason))

@@ -4,10 +4,10 @@ Straight-through (arXiv 1308.3432, 1712.05877): each step takes the gradient at 
 unrounded ones, on which momentum and weight decay act. After the step the grids are chosen anew from the unrounded
 weights, and these are rounded (`scale = "step"`); `scale = "fixed"` keeps the grids of the beginning, which is `rtn`
 with training. Where a weight lies outside its grid, its gradient is 0; ternary weights always learn. Outside the
-optimizer's step the network is always the rounded one, so it is what is evaluated, selected and released.
+optimizer's step the network always has rounded weights; in this state it is evaluated, selected and released.
 
 It begins with the parent's weights, rounded as `rtn` rounds them. Only weights are rounded. BatchNorm statistics are
-frozen in the last third of the training: those of a network whose weights still jump between codes are noisy.
+frozen in the last third of the training: while weights still jump between codes, these statistics are noisy.
 
 Deviations: no learned step sizes (arXiv 1902.08153). A release that starts from this one keeps its final grids.
 """

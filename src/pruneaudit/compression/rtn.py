@@ -7,7 +7,7 @@ By default every output channel has a spacing of its own, and all layers have th
 the first and the last layer at 8 bits (`first_last_bits = 8`): compare releases with the same setting. Rounding by
 output channel or group commutes with folding BatchNorm into the weights, so nothing is folded. With
 `granularity = "tensor"` it does not: the weights are rounded as the network stores them. A deployment that folds first
-rounds other numbers, and most codes differ. To audit that one, fold the network before you compress it.
+rounds other numbers, and most codes differ. To audit such a deployment, fold the network before you compress it.
 
 In later training the weights stay on their grids: gradients at the rounded weights update unrounded ones
 (straight-through, arXiv 1308.3432). The grids do not change after rounding; in `qat` they do.

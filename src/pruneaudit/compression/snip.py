@@ -41,7 +41,7 @@ class Options(MaskOptions, CalibrationOptions):
     """Settings of SNIP."""
 
     num_samples: int = Field(default=128, ge=1)
-    """Size of the batch, at most half of the samples there."""
+    """Size of the batch, at most half of the available samples."""
     start: Literal["init", "pretrained"] = "init"
     """Weights that are scored and kept: the initial ones, or the dense model's."""
 

@@ -2,16 +2,14 @@
 
 | key | what is in it |
 |---|---|
-| `mask/NAME` | which weights of the parameter are kept, bool |
-| `kept/NAME` | the kept weights, in order (num_kept,) |
-| `codes/NAME` | the codes of weights on a grid, int8 or uint8 |
-| `scale/NAME` | of the tensor (1,), per channel (C,), or per group (C, G) |
-| `zero/NAME` | the codes of 0, in the same shape, only if they are not 0 everywhere |
-| `grid/NAME` | lowest code, highest code, axis of the channels, and the weights of a group if there are groups |
-| `threshold/NAME` | only of ternary weights, in the same shape: later training rounds up to here to 0 |
-| `index/NAME`, `codebook/NAME` | weights that share values: the index of each weight's value, and the values |
-| `whole/NAME` | the weights of a layer of a network that has lost channels, or of a factor of low rank |
-| `structure` | how the architecture was changed, as text, one byte per character; see `compression.structure` |
+| `mask/NAME` | bool: True for the kept weights of the parameter | | `kept/NAME` | the kept weights, in order
+(num_kept,) | | `codes/NAME` | the codes of weights on a grid, int8 or uint8 | | `scale/NAME` | of the tensor (1,), per
+channel (C,), or per group (C, G) | | `zero/NAME` | the codes of 0, in the same shape, only if they are not 0 everywhere
+| | `grid/NAME` | lowest code, highest code, axis of the channels, and the weights of a group if there are groups | |
+`threshold/NAME` | only of ternary weights, in the same shape: later training rounds up to here to 0 | | `index/NAME`,
+`codebook/NAME` | weights that share values: the index of each weight's value, and the values | | `whole/NAME` | the
+weights of a layer of a network that has lost channels, or of a factor of low rank | | `structure` | how the
+architecture was changed, as text, one byte per character; see `compression.structure` |
 
 Biases, normalisation, scales of quantised inputs and uncompressed tensors are in the weights file that is attacked. On
 disk masks and structure have separate files; one file holds the rest.

@@ -32,10 +32,10 @@ class Options(CalibrationOptions):
     """Settings of static quantisation."""
 
     bits: Literal[8] = 8
-    """Bits per weight and per input; there are kernels for 8 only."""
+    """Bits per weight and per input; only 8, because integer kernels support only 8."""
     percentile: float = Field(default=100, ge=90, le=100)
-    """Percentile of a layer's inputs, at either end, that its range must cover: 99.999 leaves out rare large ones; 100
-    goes from the least to the greatest."""
+    """The range of a layer's inputs goes from the (100 - percentile)th to this percentile: 99.999 leaves out rare large
+    inputs; 100 covers the least to the greatest."""
     output: Literal["float", "int8"] = "float"
     """Whether logits are float32 or rounded to 256 values."""
 

@@ -34,18 +34,21 @@ class Options(LayerOptions):
     """Settings of low rank."""
 
     fraction: float = Field(gt=0, le=1)
-    """How much of each layer remains; `by` says of what. With `by = "error"`, the largest relative error instead."""
+    """Fraction of each layer that remains, in the unit of `by`. With `by = "error"`, the largest relative error
+    instead."""
     by: Literal["weights", "energy", "error"] = "weights"
     """Chooses the rank of each layer: the largest with at most this fraction of the layer's weights, the smallest that
     keeps this fraction of the energy (sum of squared singular values), or the smallest whose relative error is at most
     this. Trained layers spread their energy: 0.9 of it often takes as many weights as before."""
     form: Literal["channel", "spatial"] = "channel"
-    """How to split a two-dimensional convolution: h x k then 1x1, or 1 x k then h x 1."""
+    """How to split a two-dimensional convolution: h x k then 1 x 1 (`channel`), or 1 x k then h x 1 (`spatial`)."""
     split_ends: bool = False
-    """Split the first convolution and the last linear layer too. They have few weights and suffer most: a classifier of
-    rank 4 can hardly tell 10 classes apart. In a network with no other layers they are split in any case."""
+    """Also split the first convolution and the last linear layer. They have few weights, and splitting them costs most
+    accuracy: a classifier of rank 4 can hardly tell 10 classes apart. In a network without other layers, they are
+    always split."""
     data: Literal["none", "public", "members"] = "none"
-    """Calibration samples whose outputs are to change least; none: weights are to change least."""
+    """Calibration samples: the outputs on them change as little as possible. none: the weights change as little as
+    possible."""
     num_samples: int = Field(default=256, ge=1)
     """Number of calibration samples."""
 

@@ -1,4 +1,4 @@
-"""The hook with which a network learns from the outputs of another one."""
+"""The hook that makes a network learn from the outputs of another network."""
 
 # B batch, C classes
 

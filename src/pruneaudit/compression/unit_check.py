@@ -1,8 +1,8 @@
-"""Checks whether units can be removed, by trying it: a guess about a network's code can be wrong without an error.
+"""Checks by a trial whether units can be removed: a guess about a network's code can be wrong without an error.
 
 Without some heads or hidden units, the network must give the same outputs as the whole one that does not read them: the
-layer behind them has zeros in their columns. Half of a head, channels that are in another order than it seems, or a
-number of heads that the code reads elsewhere give other outputs, or none.
+layer behind them has zeros in their columns. The outputs differ, or the network fails, if a guess took half of a head,
+assumed a wrong order of channels, or missed another place where the code reads the number of heads.
 
 The check runs on a copy with random parameters and random inputs, so that its result depends on the architecture alone,
 and heads of zeros do not hide an error. Units that no output depends on would pass any check; they stay.

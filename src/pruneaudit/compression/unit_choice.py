@@ -1,4 +1,4 @@
-"""Chooses the heads or hidden units to remove: those that can go, and which of them do."""
+"""Chooses the heads or hidden units to remove, among those that can be removed."""
 
 # n units of a group
 

@@ -1,4 +1,4 @@
-"""How important heads and hidden units are: the loss's derivative towards a gate on each one, or the size of weights.
+"""The importance of heads and hidden units: the derivative of the loss with respect to a gate, or the size of weights.
 
 `gradient`: Michel et al. 2019 (arXiv 1905.10650): the mean over samples of |dL/dxi|, where xi = 1 multiplies what the
 unit gives to the layer behind it, and L is the cross-entropy of one sample. As there, importances are divided by their
@@ -47,7 +47,7 @@ def by_gradient(model: nn.Module, groups: Sequence[UnitGroup], samples: Samples)
         UserError: there are no samples, or a loss has no finite derivative.
     """
     if not len(samples):
-        raise UserError("importance: 'gradient' looks at samples, but there are none; use importance=magnitude")
+        raise UserError("importance: 'gradient' needs samples, but there are none; use importance=magnitude")
     gates = [torch.ones(group.count, device=samples.y.device, requires_grad=True) for group in groups]
     sums = [torch.zeros(group.count, dtype=torch.float64) for group in groups]
     with ExitStack() as stack:

@@ -36,7 +36,8 @@ class UnitOptions(options.Options):
     sparsity: float = Field(gt=0, lt=1)
     """Fraction of the heads or hidden units to remove, to the nearest whole number; one of each layer stays."""
     importance: Literal["gradient", "magnitude"] = "gradient"
-    """What ranks them: the loss's derivative towards a gate on each one, or the size of their weights."""
+    """How to rank them: by the derivative of the loss with respect to a gate on each one, or by the size of their
+    weights."""
     scope: Literal["global", "layerwise"] = "global"
     """Rank those of all layers together, or remove the same fraction of each layer."""
     exclude: tuple[str, ...] = ()
@@ -45,7 +46,7 @@ class UnitOptions(options.Options):
     """Samples for `gradient`, with labels: public ones (of the holdout in a study without them), or the network's own
     members."""
     num_samples: int = Field(default=256, ge=1)
-    """How many samples, at most half of those there."""
+    """Number of samples, at most half of those available."""
 
     @model_validator(mode="after")
     def _samples_are_for_gradients(self) -> UnitOptions:

@@ -6,8 +6,8 @@ compute them (q, k and v; the first layer of a feed-forward block), inputs of th
 layer). The rest of the network keeps its widths. Units are numbered as in the whole network, and a record names units,
 never channels: no record can cut a head in two.
 
-Code of attention may read the number of heads, or their width in all, from attributes; the record says which of them
-change. The removal is recorded as JSON text: `replay_units` repeats it on a freshly built network.
+Code of attention may read the number of heads, or their total width, from attributes; the record lists the attributes
+that change. The removal is recorded as JSON text: `replay_units` repeats it on a freshly built network.
 """
 
 # n units of a group

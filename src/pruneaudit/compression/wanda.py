@@ -31,7 +31,7 @@ class Options(SparsityOptions, CalibrationOptions):
     """Settings of Wanda."""
 
     num_samples: int = Field(default=128, ge=1)
-    """How many samples, at most half of those there."""
+    """Number of samples, at most half of those available."""
 
 
 class Wanda(CalibratedCompressor[Options]):

@@ -1,7 +1,7 @@
 """Draws the audit data of a study with a target, whose members are fixed: coins fall on the audited samples only.
 
 As many members as non-members are audited. The target's other members are kept: they are in the training set of every
-reference, so that a reference has on average as many samples as the target. Samples of which neither is known are not
+reference, so that a reference has as many samples as the target, on average. Samples of unknown membership are not
 used.
 
 A non-member with the same x as a member, or as a sample of unknown status, is left out: the target may have been

@@ -49,7 +49,8 @@ class AuditData:
     y: np.ndarray
     """(N,) int64 labels in 0..C-1, including label noise and the wrong labels of canaries."""
     ids: np.ndarray
-    """(N,) int64: the row of each sample in the source; of canaries from a file their number in it, after all rows."""
+    """(N,) int64: the row of each sample in the source; for canaries from a file, their number in that file, counted on
+    after all rows."""
     holdout: np.ndarray
     """(N,) bool: in no training set and never audited; used for nulls."""
     public: np.ndarray
@@ -73,8 +74,8 @@ class AuditData:
     """(N,) bool: the target's members that are not audited. They are in the training set of every reference, and never
     nulls; None without a target."""
     num_left_out: int = 0
-    """With a target: number of non-members of the source that are not used, because x equals a member's or an
-    unknown's."""
+    """With a target: number of non-members of the source that are not used, because a member or a sample of unknown
+    membership has the same x."""
     classes_known: bool = True
     """Whether the source states its classes; if not, C is the highest label + 1, which can be too low."""
     lengths: np.ndarray | None = None
@@ -84,7 +85,7 @@ class AuditData:
     tokenizer: str = ""
     """The JSON text of the tokenizer that made the ids, if it is known. The ids alone are part of the identity."""
     notes: tuple[str, ...] = ()
-    """What readers of results should know of how texts became ids."""
+    """Notes for readers of results on how texts became ids."""
 
     def __post_init__(self) -> None:
         wrong = [key for key, array in self._arrays().items() if len(array) != len(self.x)]

@@ -1,4 +1,4 @@
-"""Normalisation and random augmentation of whole batches of images or texts, on any device.
+"""Normalises and randomly augments whole batches of images or texts, on any device.
 
 Augmentation works on normalised images: crops are padded with 0, the mean colour (torchvision usually pads
 with black before it normalises). Random numbers come from a CPU generator on every device, so that a model

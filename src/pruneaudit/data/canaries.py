@@ -1,8 +1,8 @@
 """Canaries for a network that its owner trains: mislabelled rows, and a coin for each, drawn before the training.
 
-The rows come from data that are otherwise not in the training set: under their own label they would tell whether x was
-trained on, whatever the coin says. The owner adds the canaries whose coin is 1 to the training set, once. The file
-keeps rows and coins, so that the trained network can be asked about all of them.
+The rows come from data that are otherwise not in the training set. If a row were also trained on under its own label,
+the answers would show that, whatever the coin says. The owner adds the canaries whose coin is 1 to the training set,
+once. The file keeps rows and coins, so that the trained network can be asked about all of them.
 
 | key | shape | |
 |---|---|---|
@@ -39,7 +39,7 @@ from pruneaudit.data.token_arrays import TOKEN_KEYS, token_arrays, tokens_in
 
 FORMAT = 1
 MIN_CANARIES = 10
-"""With fewer, even guesses that are all right refute no epsilon worth knowing."""
+"""With fewer canaries, even all right guesses give no useful bound on epsilon."""
 TEXTS = "texts"
 """The key of texts in a file."""
 _ARRAYS = ("y", "member", "ids", "seed", "format")
@@ -112,7 +112,8 @@ class Canaries:
         num_classes = max(len(raw.classes), int(self.y.max()) + 1)
         if raw.classes_known and num_classes > len(raw.classes):
             raise UserError(
-                f"got label {num_classes - 1}, but the data have {len(raw.classes)} classes; give the same data"
+                f"got label {num_classes - 1}, but the data have {len(raw.classes)} classes; give the data that the "
+                f"canaries were made from"
             )
         names = raw.classes if raw.classes_known else tuple(map(str, range(num_classes)))
         return replace(raw, x=self.x, y=self.y, classes=names, lengths=self.lengths)
@@ -122,7 +123,10 @@ class Canaries:
         names = self.classes or ()
         unknown = sorted({names[label] for label in self.y} - set(classes))
         if unknown:
-            raise UserError(f"got label '{unknown[0]}', which the data do not have; give the same data")
+            raise UserError(
+                f"got label '{unknown[0]}', but the data have no such label; give the data that the "
+                f"canaries were made from"
+            )
         return np.array([classes.index(names[label]) for label in self.y], np.int64)
 
 

@@ -47,7 +47,7 @@ class Clinc150Options(TextOptions):
     path: Path | None = None
     """The folder of the two files; default: the folder of the source among the data sets."""
     labels: Labels = "domains"
-    """What is classified: the 10 domains, or the 150 intents."""
+    """The classes: the 10 domains, or the 150 intents."""
     split: Literal["all", "train", "val", "test"] = "all"
     """The official part to use; all: training, validation and test part (membership is drawn independently)."""
 

@@ -34,12 +34,12 @@ class Clinc1506kOptions(TextOptions):
     """The labels, and the tokenizer."""
 
     tokenizer: str = SHIPPED
-    """shipped: the one that comes with the texts, built on rows of CLINC150 that are not among them. public, all-rows,
-    or a path: as for other texts."""
+    """shipped: the tokenizer that comes with the texts; it was built on other rows of CLINC150. public, all-rows, or a
+    path: as for other texts."""
     max_length: int | None = Field(default=24, ge=1, le=100_000)
     """T, the number of tokens that a text is cut or padded to; 24 is enough for 99% of the texts."""
     labels: Labels = "domains"
-    """What is classified: the 10 domains, or the 150 intents."""
+    """The classes: the 10 domains, or the 150 intents."""
 
 
 class Clinc1506k(Source[Clinc1506kOptions]):

@@ -1,8 +1,8 @@
 """Downloads published files to the folder of data sets, and verifies them.
 
-A file is downloaded (by `pooch`) to a temporary name, checked, and renamed, so that under its own name it is whole or
-absent. If a trustworthy checksum is published, the file must match it. Otherwise the SHA-256 of the first copy is
-recorded beside it (`NAME.sha256`, in the format of `sha256sum -c`), and later uses must match that. This detects
+A file is downloaded (by `pooch`) under a temporary name, checked, and renamed. So a file with its own name is always
+complete. If a trustworthy checksum is published, the file must match it. Otherwise the SHA-256 of the first copy is
+recorded next to it (`NAME.sha256`, in the format of `sha256sum -c`), and later uses must match that. This detects
 changes, but does not prove that the first copy was right, so such a file is called unverified.
 """
 
@@ -20,7 +20,7 @@ from pruneaudit.core.errors import StorageError, UserError, printable
 from pruneaudit.core.files import is_storage_failure, storage_reason, write_atomically
 
 UNCHECKED = "its format is checked, no checksum"
-"""Description of copies that are not the published files, but unpacked or repacked."""
+"""Description of unpacked or repacked copies of the published files."""
 SECONDS_BETWEEN_LINES = 5.0
 TIMEOUT_SECONDS = 30.0
 

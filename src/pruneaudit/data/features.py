@@ -1,6 +1,6 @@
 """Numbers computed from the inputs alone: their principal components, fitted on half A of the holdout.
 
-No network's answers and no membership enter. Attacks that predict how hard a sample is (`quantile`) learn from them.
+They use no network's answers and no membership. Attacks that predict how hard a sample is (`quantile`) learn from them.
 """
 
 # n fitting samples, N samples, F components, D numbers of an input

@@ -50,7 +50,7 @@ class Layout:
     ordinary: tuple[str | int, ...] | None = None
     """Columns of a text file, by name or number, where texts such as `NA` are ordinary; None: all."""
     json_lines: bool = False
-    """Whether JSON lines are welcome."""
+    """Whether JSON lines are accepted."""
 
     @property
     def endings(self) -> str:
@@ -111,7 +111,7 @@ def column_of(frame: pd.DataFrame, asked: str | int, holds: str, option: str) ->
     more = ", ..." if len(columns) > NUM_COLUMNS_SHOWN else ""
     raise UserError(
         f"no column '{asked}'{nearest(str(asked), columns)} among {', '.join(columns[:NUM_COLUMNS_SHOWN])}{more}; say "
-        f"which holds {holds}: option {option}, a name or a number from 0"
+        f"which column has {holds}: set the option {option} to its name, or to its number from 0"
     )
 
 
@@ -189,9 +189,12 @@ def _json_rows(path: Path, is_packed: bool) -> list[dict[str, Any]]:
             try:
                 row = parse_json(text)
             except ValueError as error:
-                raise UserError(f"{path}: line {number} is no JSON ({error})") from None
+                raise UserError(f"{path}: line {number} is not JSON ({error})") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}: line {number} holds {type(row).__name__}, expected an object with named keys")
+                raise UserError(
+                    f"{path}: line {number} has a value of type {type(row).__name__}, expected an object "
+                    f"with named keys"
+                )
             rows.append(row)
     return rows
 

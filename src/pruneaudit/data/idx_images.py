@@ -147,7 +147,7 @@ def _file(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    raise UserError(f"{folder / name}: missing; expected it or {name}.gz beside the other idx files")
+    raise UserError(f"{folder / name}: missing; expected this file or {name}.gz in the folder of the other idx files")
 
 
 def _gzipped(addresses: tuple[str, ...], *published: tuple[str, int, str]) -> dict[str, RemoteFile]:

@@ -1,7 +1,7 @@
-"""Batches of inputs, as networks take them: a tensor, or for texts a dict of tensors.
+"""Batches of inputs in the form that networks take: a tensor, or for texts a dict of tensors.
 
-Texts go to a network as `model(input_ids=..., attention_mask=...)`, both int64 (B, T), the mask 1 where a token is
-real and 0 behind the end. It comes from lengths, never from ids: some models pad with the token that ends a text.
+Texts go to a network as `model(input_ids=..., attention_mask=...)`, both int64 (B, T), the mask 1 for real tokens and 0
+after the end. The mask comes from lengths, never from ids, because some models pad with the token that ends a text.
 """
 
 # B batch, T tokens

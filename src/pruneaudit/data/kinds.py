@@ -28,9 +28,9 @@ class Vocabulary:
     size: int
     """The number of ids: they are 0..size-1."""
     padding: int
-    """The id behind the end of a text; networks never attend to it, whatever the id."""
+    """The id after the end of a text; networks never attend to it, whatever the id."""
     unknown: int
-    """The id of an unknown token; `token_dropout` puts it in the place of dropped ones."""
+    """The id of an unknown token; `token_dropout` replaces dropped tokens by it."""
 
     @property
     def numbers(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The membership file of a run folder: which samples are in which training set, drawn once at the start of a run.
+"""The membership file of a run folder: the training set of each model, drawn once at the start of a run.
 
 Workers, evaluation and report read the file, or get rows of it; they never draw membership.
 """

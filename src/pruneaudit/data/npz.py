@@ -44,7 +44,8 @@ class NpzOptions(Options):
     path: Path
     """The `.npz` file."""
     keep: tuple[int, ...] = ()
-    """Columns of a table, from 0, to accept as features although they number the rows; others are refused."""
+    """Columns of a table, counted from 0, to accept as features although they number the rows. Other columns that
+    number the rows are refused."""
 
 
 class Npz(Source[NpzOptions]):

@@ -1,4 +1,4 @@
-"""Draws the training sets of references that a user trains, in any library: forests, boosted trees, other languages."""
+"""Draws training sets for references that users train themselves, in any library or language."""
 
 from __future__ import annotations
 

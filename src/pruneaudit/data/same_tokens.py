@@ -1,7 +1,7 @@
-"""Do a study's texts have the ids that a network of a folder was trained with?
+"""Checks that a study's texts have the token ids that the network in a folder was trained with.
 
-A network that gets the ids of another tokenizer runs, and reads other words. So the tokenizer in its folder, if there
-is one, encodes some texts of the study again.
+A network runs with the ids of another tokenizer too, but reads other words. So the tokenizer in its folder, if any,
+encodes some texts of the study again.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def check_same_tokens(audit_data: AuditData, folder: Path) -> None:
     for text, ours, wanted in pairs:
         if ours != wanted:
             raise UserError(
-                f"data.source: its tokenizer gives other ids than that of the network in {folder}, such as {ours[:4]}"
+                f"data.source: its tokenizer gives other ids than the tokenizer of the network in {folder}, such as "
+                f"{ours[:4]}"
                 f" for '{text[:_SHOWN]}', expected {wanted[:4]}; give the option tokenizer = '{folder}' of the source"
             )

@@ -1,6 +1,6 @@
 """The protocols of membership: which samples are in which training set.
 
-Copies of a sample (equal x) share its coins, so that all are members or none is; only one of them is audited.
+Copies of a sample (equal x) share its coins, so all of them are members or none is. Only one of them is audited.
 
 `pooled`: each sample is in each model's training set with probability 1/2, independently of all other samples
 and models, as in the membership attack setting (Yeom et al. 2018, arXiv:1709.01604) and online LiRA (Carlini et al.
@@ -15,10 +15,10 @@ attacker's half. No shadow has seen a sample on which its victim is audited. Can
 victim. Coins decide which audited samples are members of a reference. The target's other members are in every
 reference's training set, so that these have as many samples as the target's, on average.
 
-The halves are never exact. If each sample were a member of exactly half of the models, the references' rows
-would reveal the victim's row: if M/2 of the M - 1 references contain the sample, the victim does not, so
-guessing the rarer side would always win without querying any model. Attacks that compare a sample's members
-with its non-members would report this as leakage. Independent coins avoid it.
+Members are never exactly half. If each sample were a member of exactly half of the models, the references' rows would
+reveal the victim's row: if M/2 of the M - 1 references contain the sample, the victim does not, so guessing the rarer
+side would always win without querying any model. Attacks that compare a sample's members with its non-members would
+report this as leakage. Independent coins avoid it.
 """
 
 from __future__ import annotations

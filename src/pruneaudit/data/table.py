@@ -40,7 +40,7 @@ class TableOptions(Options):
     drop: tuple[str, ...] = ()
     """Columns to leave out, such as an id."""
     keep: tuple[str, ...] = ()
-    """Columns to accept as features although they have no name or number the rows; other such columns are refused."""
+    """Columns to accept as features although they have no name, or number the rows. Other such columns are refused."""
 
 
 class Table(Source[TableOptions]):

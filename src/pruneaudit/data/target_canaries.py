@@ -1,7 +1,7 @@
 """The canaries that the owner of a target planted, as samples of a study.
 
 The target's membership of a canary is its coin in the file. Every reference draws coins of its own, as for audited
-samples. Rows of the source with the x of a canary are not used: the canary stands for them.
+samples. Rows of the source with the x of a canary are not used; the canary takes their place.
 """
 
 # n canaries, N samples, R rows of the source

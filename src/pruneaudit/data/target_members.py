@@ -1,12 +1,12 @@
-"""Reads which samples a target was trained on, from a file of the user.
+"""Reads the members of a target, the samples that it was trained on, from a file of the user.
 
 | form | meaning |
 |---|---|
 | one value per row of the source | 1, true: member; 0, false: not a member; -1, NaN, none, `unknown`: unknown |
 | row numbers | members, from 0; all other rows are non-members |
 
-A `.csv` can have a header, and a column of row numbers (`id` or `row`) beside the column `member`; rows that it does
-not list are unknown.
+A `.csv` can have a header, and a column of row numbers (`id` or `row`) in addition to the column `member`; rows that
+are not listed are unknown.
 """
 
 # R rows of the source
@@ -141,7 +141,7 @@ def _of_pairs(header: Sequence[str], rows: Sequence[Sequence[str]], num_rows: in
     column = header.index(_MEMBER_COLUMN)
     listed = [row for row in rows if any(row)]
     if any(len(row) != len(header) for row in listed):
-        raise UserError(f"got lines of other than {len(header)} columns, expected as many as in the header")
+        raise UserError(f"got a line with another number of columns than the header, expected {len(header)} in each")
     if at is None:
         return _of_values([row[column] for row in listed], num_rows)
     places = _row_numbers([row[at] for row in listed], num_rows)

@@ -1,4 +1,4 @@
-"""The files of published texts: where they are looked for, and their checksums."""
+"""The files of published texts: their places and checksums."""
 
 from __future__ import annotations
 

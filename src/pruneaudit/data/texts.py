@@ -1,11 +1,11 @@
-"""Texts with labels: they become token ids when a study takes its samples, with a tokenizer of the study's.
+"""Texts with labels. When a study takes its samples, its tokenizer turns them into token ids.
 
-A tokenizer that was built on a network's members gives some of them away by itself: an unknown word is never a member's
-(on banking77 counting them gives AUC .553 without any network). So it is built on public texts, which are in no
-training set, or comes from outside. All networks of a study share it.
+A tokenizer that was built on a network's members reveals some of them by itself: a text with an unknown word is never a
+member (on banking77, counting unknown words gives AUC .553 without any network). So it is built on public texts, which
+are in no training set, or comes from outside. All networks of a study share it.
 
-Two texts are copies if they are equal after Unicode NFKC, casefolding, and one space for all white space: case and
-forms of letters that most tokenizers forget do not make two samples of one.
+Two texts are copies if they are equal after Unicode NFKC, casefolding, and one space for all white space: a difference
+in case or in forms of letters, which most tokenizers ignore, does not make two texts different.
 """
 
 # R texts of the source, N texts of a study, T tokens
@@ -30,7 +30,7 @@ PUBLIC, ALL_ROWS, SHIPPED = "public", "all-rows", "shipped"
 """Tokenizers of a study; anything else is a path."""
 QUANTILE = 0.99
 MOST_TOKENS = 128
-"""The largest T that is chosen without being asked for: time grows with T."""
+"""The largest T that is chosen by default, because time grows with T."""
 _CUT_TOLD = 0.02
 """A larger share of cut texts gives a note: about 1% are cut by the default."""
 _UNKNOWN_TOLD = 0.01
@@ -41,21 +41,22 @@ class TextOptions(Options):
     """How texts become token ids."""
 
     tokenizer: str = PUBLIC
-    """public: byte-level BPE, built on the public samples. all-rows: built on all texts of the source, audited ones
-    among them, which no deployed network has. Otherwise a folder with `tokenizer.json`, or that file."""
+    """public: byte-level BPE, built on the public samples. all-rows: built on all texts of the source, including
+    audited ones; no deployed network has such a tokenizer. Otherwise the path of a `tokenizer.json`, or of its
+    folder."""
     vocabulary_size: int = Field(default=2000, ge=MIN_VOCABULARY, le=1_000_000)
-    """The most ids of a tokenizer that is built; few texts give fewer."""
+    """Largest number of ids of a tokenizer that is built; few texts give fewer ids."""
     max_length: int | None = Field(default=None, ge=1, le=100_000)
-    """T, the number of tokens that a text is cut or padded to; default: enough for 99% of the public texts (of all
-    texts without a public part), at most 128 and what the tokenizer is made for."""
+    """T, the number of tokens that a text is cut or padded to; default: enough for 99% of the public texts (without a
+    public part, of all texts), but at most 128, and at most the limit of the tokenizer."""
 
     @model_validator(mode="after")
     def _one_vocabulary(self) -> TextOptions:
         is_built = self.tokenizer in (PUBLIC, ALL_ROWS)
         if not is_built and "vocabulary_size" in self.model_fields_set:
             raise ValueError(
-                f"got vocabulary_size = {self.vocabulary_size} and tokenizer = '{self.tokenizer}', which has a"
-                " vocabulary of its own; leave one out"
+                f"got vocabulary_size = {self.vocabulary_size} and tokenizer = '{self.tokenizer}', but that tokenizer "
+                f"has its own vocabulary; leave one out"
             )
         return self
 
@@ -93,7 +94,8 @@ class RawTexts(RawSamples):
         broken = next((row for row, text in enumerate(self.texts) if not _is_unicode(text)), None)
         if broken is not None:
             raise UserError(
-                f"the text in row {broken + 1} holds half a character (a lone surrogate), expected Unicode: remove it"
+                f"the text in row {broken + 1} contains half a character (a lone surrogate), expected Unicode: remove "
+                f"it"
             )
         check_classes(self.y, len(self.texts), self.classes)
 
@@ -160,8 +162,8 @@ class RawTexts(RawSamples):
         if self.options.tokenizer != ALL_ROWS:
             return ()
         return (
-            "the tokenizer was built on all texts, audited ones among them: no deployed network has such a one; without"
-            " tokenizer = 'all-rows' it is built on the public samples",
+            "the tokenizer was built on all texts, including audited ones, unlike that of any deployed network; "
+            "without tokenizer = 'all-rows' it is built on the public samples",
         )
 
 

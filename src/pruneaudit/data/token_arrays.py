@@ -1,4 +1,4 @@
-"""Texts that are token ids already, as arrays of a file.
+"""Reads texts that are token ids already, from the arrays of a file.
 
 | key | allowed values |
 |---|---|
@@ -46,7 +46,7 @@ def tokens_in(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if ids.dtype.kind not in "iu" or ids.ndim != 2 or not ids.size:
         raise UserError(f"{IDS}: got {ids.dtype} of shape {ids.shape}, expected integers (texts, tokens)")
     if SIZE not in arrays:
-        raise UserError(f"no array '{SIZE}' beside {IDS}, expected the number of ids: {SIZE}=len(tokenizer)")
+        raise UserError(f"no array '{SIZE}' in addition to {IDS}, expected the number of ids: {SIZE}=len(tokenizer)")
     size = _number(arrays, SIZE, 0)
     if not 1 <= size <= _LARGEST:
         raise UserError(f"{SIZE}: got {size}, expected the number of ids, such as len(tokenizer)")
@@ -101,7 +101,7 @@ def _lengths_of_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     gaps = np.flatnonzero((mask.astype(bool) != (np.arange(shape[1]) < lengths[:, None])).any(axis=1))
     if gaps.size:
         raise UserError(
-            f"{MASK}: row {gaps[0]} has a 1 behind a 0, expected each text at the left: encode the texts with"
+            f"{MASK}: row {gaps[0]} has a 1 after a 0, expected each text at the left: encode the texts with"
             " tokenizer.padding_side = 'right'"
         )
     return lengths

@@ -1,7 +1,7 @@
-"""Inputs as numbers that mean something: images and tables as they are, texts as counts of tokens.
+"""Turns inputs into meaningful numbers: images and tables unchanged, texts as counts of tokens.
 
-Ids are names, so their values and places say nothing: a text is counted instead. Attacks and checks that learn from
-inputs alone (`features.py`, `evaluation/input_difference.py`) read these numbers.
+Ids are names, so their values have no meaning; the tokens of a text are counted instead. Attacks and checks that learn
+from inputs alone (`features.py`, `evaluation/input_difference.py`) read these numbers.
 """
 
 # N samples, T tokens, V vocabulary, K counted ids

@@ -2,7 +2,7 @@
 
 A tokenizer of our own is byte-level BPE (Sennrich et al. 2016, arXiv:1508.07909; bytes as in GPT-2): every text can be
 written in it, so no token is unknown, and the same texts give the same ids on every machine. `[PAD]` is 0 and `[UNK]`
-is 1, where only `token_dropout` puts it; in a text, both are ordinary characters. Training WordPiece instead would give
+is 1; only `token_dropout` uses `[UNK]`. In a text, both are ordinary characters. Training WordPiece instead would give
 other ids in every run.
 
 A tokenizer from a file gives the ids that `transformers.AutoTokenizer` gives for the same folder: normalisation,
@@ -30,7 +30,7 @@ from pruneaudit.data.kinds import Vocabulary
 
 FILE = "tokenizer.json"
 CONFIG_FILES = ("special_tokens_map.json", "tokenizer_config.json")
-"""Beside the tokenizer, with the roles of its tokens; the later one counts."""
+"""Files in the folder of the tokenizer, with the roles of its tokens; the later one counts."""
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 """Special tokens of our own tokenizers."""
 MIN_VOCABULARY = 300
@@ -42,7 +42,7 @@ _KNOWN_NAMES = {
     "unk_token": (UNKNOWN, "<unk>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
-"""Where a file says nothing of a role, the token of that name has it."""
+"""If a file does not name the token of a role, the token with one of these names has it."""
 _PARALLEL = "TOKENIZERS_PARALLELISM"
 
 
@@ -191,8 +191,8 @@ def read_tokenizer(path: Path) -> TextTokenizer:
     padding = _first(roles, "pad_token", "eos_token")
     if padding is None:
         raise UserError(
-            f"{file}: names neither a padding token nor one that ends a text; name one as pad_token in"
-            f" {CONFIG_FILES[-1]} beside it"
+            f"{file}: names neither a padding token nor one that ends a text; name one as pad_token in "
+            f"{CONFIG_FILES[-1]}, in the same folder"
         )
     unknown = _first(roles, "unk_token", "mask_token")
     vocabulary = Vocabulary(_num_ids(tokenizer), padding, padding if unknown is None else unknown)
@@ -247,7 +247,7 @@ def _parsed(text: str) -> Any:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # a panic of the library is no Exception
-        raise UserError(f"is no tokenizer ({in_one_line(error)}); save it anew with save_pretrained") from None
+        raise UserError(f"is not a tokenizer ({in_one_line(error)}); save it again with save_pretrained") from None
     return made
 
 
@@ -274,8 +274,8 @@ def _roles(tokenizer: Any, content: Mapping[str, Any], config: Mapping[str, Any]
         named = named.get("content") if isinstance(named, Mapping) else named
         if named is not None and tokenizer.token_to_id(str(named)) is None:
             raise UserError(
-                f"has no token '{named}', which {CONFIG_FILES[-1]} beside it names as {role}; save both together with"
-                " save_pretrained"
+                f"has no token '{named}', but {CONFIG_FILES[-1]} in its folder names it as {role}; save both together "
+                f"with save_pretrained"
             )
         names = (named,) if named is not None else (*_said(content, role), *usual)
         known = (tokenizer.token_to_id(str(name)) for name in names if name is not None)

@@ -1,4 +1,4 @@
-"""Membership that is not known everywhere: some entries say neither member nor non-member.
+"""Handles unknown membership: entries that say neither member nor non-member.
 
 In a membership, NaN, -1 and missing values (None, pandas' NA, masked entries) mean unknown. Attacks compare the models
 that were trained on a sample (IN) with those that were not (OUT). A model of unknown membership is neither, and no

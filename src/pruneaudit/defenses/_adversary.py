@@ -1,4 +1,4 @@
-"""The inner attacker of adversarial regularisation. Imports torch, so import this module only where it is used."""
+"""The attacker inside adversarial regularisation. Imports torch, so import this module only where it is used."""
 
 # B batch, C classes
 

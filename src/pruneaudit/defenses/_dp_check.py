@@ -1,8 +1,8 @@
 """Checks that DP-SGD has the gradient of every single sample, for every parameter.
 
-Opacus computes them with hooks on layers, and reports no error where it cannot. A layer whose input lacks the batch,
-such as an embedding of positions (1, T), then has one gradient for the whole batch. A parameter that the network also
-reads without a call of its layer has gradients that lack that part. Clipping would limit neither.
+Opacus computes them with hooks on layers, and reports no error if it cannot. A layer whose input lacks the batch, such
+as an embedding of positions (1, T), then has one gradient for the whole batch. A parameter that the network also reads
+without a call of its layer has gradients that lack that part. Clipping would limit neither.
 """
 
 # B batch
@@ -19,7 +19,7 @@ from pruneaudit.core.errors import UserError
 FAR = 0.05
 """Largest difference of the mean of single gradients from the batch's gradient, relative to its largest entry."""
 ROUNDING = 1e-4
-"""The same, relative to the largest entry of all gradients: some are zero but for rounding."""
+"""The same, relative to the largest entry of all gradients: some gradients are zero up to rounding."""
 
 
 class GradientCheck:
@@ -89,7 +89,8 @@ def _check_mean(name: str, found: Tensor, expected: Tensor, largest: float) -> N
     difference = float((found - expected).abs().max()) if found.numel() else 0.0
     if difference > FAR * float(expected.abs().max()) + ROUNDING * largest:
         raise UserError(
-            f"defense 'dp': the gradients of single samples of parameter '{name}' do not add up to the batch's, because"
-            " the network also reads it without calling its layer, or its layer draws random numbers; call a layer for"
+            f"defense 'dp': the gradients of single samples of parameter '{name}' do not add up to the gradient of "
+            f"the batch, because the network also reads it without calling its layer, or its layer draws random "
+            f"numbers; call a layer for"
             " each use, or set requires_grad of the parameter to False"
         )

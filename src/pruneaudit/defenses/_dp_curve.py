@@ -1,9 +1,10 @@
 """A lower bound on epsilon for DP-SGD with a known sampling rate and number of steps, and an unknown amount of noise.
 
 The claim that is tested is a noise multiplier: its trade-off curve comes from Opacus' PRV accountant (arXiv
-2106.02848), and takes the place of the Gaussian curve in the recursion of arXiv 2410.22235. The bound is the epsilon of
-the least noise that the guesses refute. Every error of the accountant is taken to the side that makes the bound lower:
-the curve from the upper bounds of delta, epsilon from its lower bound. Noise is searched on a grid, which rounds down.
+2106.02848), and takes the place of the Gaussian curve in the recursion of arXiv 2410.22235. The guesses refute noise
+multipliers above some value; the bound is the epsilon at that value. All errors of the accountant are counted so that
+they make the bound lower: the curve uses the upper bounds of delta, and epsilon its lower bound. Noise is searched on a
+grid, which rounds down.
 """
 
 # m canaries

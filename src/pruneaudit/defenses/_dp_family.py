@@ -1,11 +1,11 @@
-"""The epsilon of several DP-SGD trainings on the same samples: what all their networks reveal together.
+"""The epsilon of several DP-SGD trainings on the same samples, for all their networks together.
 
 Trainings compose: their steps count as the steps of one long training, and one conversion at delta gives the epsilon
 (Mironov 2017, arXiv 1702.07476; the PRV accountant, arXiv 2106.02848). A later training may start from the network of
 an earlier one. It holds because their random draws are independent: batches and noise of each training are seeded by
 its whole release (`Defense.independent_draws`). The same batches would reveal more, and the same noise would cancel.
 
-No step of a network that is a function of others, without private data, costs anything.
+A network that is made from others without private data costs nothing.
 """
 
 from __future__ import annotations

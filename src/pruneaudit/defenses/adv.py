@@ -65,8 +65,8 @@ class AdversarialRegularisation(Defense[AdvOptions]):
 
         if not len(context.public):
             raise UserError(
-                "defense 'adv': got no public samples, expected data.num_public above 0: its attacker learns what "
-                "non-members look like from them"
+                "defense 'adv': got no public samples, expected data.num_public above 0: its attacker learns from "
+                "them how the network answers on non-members"
             )
         if not options.strength:
             return ()

@@ -19,8 +19,8 @@ into epsilon at `delta`, for the presence or absence of one member.
   microbatch that is not full. It updates all parameters by plain SGD, whatever `optimizer` says, and every epoch of
   its fine-tuning has as many steps as the whole training before. It keeps BatchNorm, and from the second epoch on
   trains in evaluation mode. Here an epoch has n / batch_size steps, and the optimizer is the study's.
-- The accountant ignores that n, and settings tuned on the members, reveal something too.
-- Opacus reports no error where a parameter lacks the gradient of some sample: positions that are looked up once for the
+- The accountant ignores that n, and settings that were tuned on the members, also reveal something.
+- Opacus reports no error if a parameter lacks the gradient of some sample: positions that are looked up once for the
   whole batch, a table that is read without a call of its layer. The first batch is checked, and such a network is
   refused (`_dp_check.py`).
 - The gradients of all samples of a batch are held at once: memory grows as batch size x parameters.
@@ -53,15 +53,15 @@ class DpOptions(Options):
     noise_multiplier: float | None = Field(default=None, ge=0, le=1e6)
     """Standard deviation of the noise, in units of `max_grad_norm`; 0 only clips, and guarantees nothing."""
     target_epsilon: float | None = Field(default=None, gt=0, le=1e6)
-    """Instead of `noise_multiplier`: use the least noise that keeps epsilon of this training below this. Trainings of
-    ancestors come on top."""
+    """Instead of `noise_multiplier`: use the least noise that keeps the epsilon of this training below this value.
+    Trainings of ancestors are not included."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """C, the largest norm of one sample's gradient, over all weights together."""
     delta: float = Field(default=1e-5, gt=0, lt=1)
     """Probability with which the bound epsilon may fail; only values well below 1 / n are meaningful."""
     accountant: Literal["rdp", "prv"] = "rdp"
-    """How epsilon is computed: Renyi differential privacy (arXiv 1702.07476), or privacy random variables (arXiv
-    2106.02848), which are tighter and slower. Above an epsilon of 100 it is always `rdp`."""
+    """How to compute epsilon: `rdp`, Renyi differential privacy (arXiv 1702.07476), or `prv`, privacy random variables
+    (arXiv 2106.02848), which is tighter and slower. Above an epsilon of 100 it is always `rdp`."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> DpOptions:
@@ -155,8 +155,8 @@ class Dp(Defense[DpOptions]):
 
 WITHOUT_NOISE = "The training added no noise, so it is not differentially private: epsilon is infinite."
 OF_THE_TRAINING = (
-    "The epsilon is that of this training alone. release.json says what bounds the released network: what was done "
-    "before the training counts, too."
+    "The epsilon is that of this training alone. release.json has the epsilon of the released network, which includes "
+    "the steps before this training."
 )
 DOES_NOT_HOLD = "The epsilon does not hold for the released model"
 _SCOPE = (
@@ -172,7 +172,7 @@ def statement(release: str, trainings: Sequence[str]) -> str:
         release: its name.
         trainings: the releases whose trainings count in it.
     """
-    return _SCOPE if set(trainings) <= {release} else f"{_SCOPE} The trainings of {', '.join(trainings)} count in it."
+    return _SCOPE if set(trainings) <= {release} else f"{_SCOPE} It includes the trainings of {', '.join(trainings)}."
 
 
 def void_statement(reason: str) -> str:

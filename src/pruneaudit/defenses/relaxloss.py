@@ -41,7 +41,8 @@ class RelaxLossOptions(Options):
     alpha: float = Field(default=1.0, gt=0)
     """The level, in nats; above the loss that plain training reaches, below log C."""
     flatten: Literal["all", "wrong"] = "all"
-    """Which samples odd epochs flatten: `all`, as in the paper, or only `wrong` ones, as in the authors' program."""
+    """The samples that odd epochs flatten: `all`, as in the paper, or only the `wrong` ones, as in the authors'
+    program."""
 
 
 class RelaxLoss(Defense[RelaxLossOptions]):

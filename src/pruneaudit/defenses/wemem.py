@@ -71,8 +71,8 @@ class WememOptions(Options):
         for name in UNUSED[self.variant]:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
-                    f"got {name} = {getattr(self, name)}, which variant = '{self.variant}' does not use; leave it out, "
-                    "or set variant = 'swmr'"
+                    f"got {name} = {getattr(self, name)}, but variant = '{self.variant}' does not use it; leave it "
+                    f"out, or set variant = 'swmr'"
                 )
         if self.stride > self.width:
             raise ValueError(
@@ -114,8 +114,8 @@ class Wemem(Defense[WememOptions]):
         scores, settings = context.sample_scores, context.settings
         if scores is None:
             raise UserError(
-                "defense 'wemem': got no scores of the samples, expected those of a scoring bank, which a study trains;"
-                " use it in a study"
+                "defense 'wemem': got no scores of the samples, expected those of a scoring bank; use this defense in "
+                "a study, which trains such a bank"
             )
         y = context.members.y.cpu().numpy()  # (n,)
         nothing = np.zeros(len(y), dtype=bool)

@@ -17,7 +17,7 @@ from pruneaudit.study.starts import has_new_heads, starts_are_own
 from pruneaudit.study.training import OWN, SHARED
 
 HALVES = {"fitting": 0, "holdout": 1}
-"""Which half of the holdout an attack's need means."""
+"""By an attack's need: the half of the holdout that it means."""
 
 
 def attacks_of(study: Study) -> dict[str, Attack]:

@@ -1,4 +1,4 @@
-"""Drops weights that a study does not keep, once everything that needs them is done; trains them again on demand.
+"""Drops weights that a study does not keep, after everything that needs them is done; trains them again on demand.
 
 The answers, history, mask and summary of a model are kept. Training it again gives the same weights, so parts that were
 made from them stay valid.

@@ -1,4 +1,4 @@
-"""Attacks the families of a study, with what the study knows of its releases: repeats, and post-processing."""
+"""Attacks the families of a study, and marks repeats and post-processing among the releases."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
 from pruneaudit.study.protection import private_trainings, protected_releases, unprotected
 
 FAMILY_EPSILON = "family_epsilon"
-"""Where the provenance of results holds the records."""
+"""The key of the records in the provenance of results."""
 UNKNOWN = "unknown: "
-"""Begins the reasons why an epsilon is not known, though there may be one."""
+"""Begins the reasons for an unknown epsilon."""
 NEEDS_OPACUS = f"{UNKNOWN}Opacus is not installed; pip install 'pruneaudit[dp]'"
 _COUNTS = ("noise_multiplier", "sample_rate", "steps", "delta", "accountant")
-"""What the report of a training with DP-SGD must say, for its steps to be counted."""
+"""The facts that the report of a training with DP-SGD must have, so that its steps can be counted."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class FamilyEpsilon:
     family: tuple[str, ...]
     """The releases, in the order in which they were given."""
     epsilon: float | None
-    """Bounds what all of them together reveal about the presence of one training sample; the largest over victims.
-    None: nothing bounds it."""
+    """A bound on what all of them together reveal about the presence of one training sample; the largest over victims.
+    None: there is no bound."""
     delta: float | None
     """The probability with which the bound may fail: the largest that a training was given."""
     accountant: str

@@ -33,7 +33,8 @@ TRAINING_SEMANTICS = 1
 BASE_SEMANTICS = 1
 RELEASE_SEMANTICS = 1
 MATRICES_SEMANTICS = 2
-"""Which weights of a user's network are pruned and counted; version 1 had only convolutions and linear layers."""
+"""Version of the rule for the weights of a user's network that are pruned and counted; version 1 had only convolutions
+and linear layers."""
 
 START_KEYS = ("init", "head")
 """The keys for initial weights that are not all a model's own: where they come from, and whether its head is new."""

@@ -85,8 +85,8 @@ def check_start(weights: UsersWeights, audit_data: AuditData, note: Callable[[st
     """
     if weights.network is None and (structure := structure_of(one_file(weights.file))):
         raise UserError(
-            f"training.init: {weights.file} is of a network with a changed architecture ({structure.name} is beside"
-            " it), expected that of `model`; give the weights from before the compression"
+            f"training.init: {weights.file} is of a network with a changed architecture (its folder has "
+            f"{structure.name}), expected the architecture of `model`; give the weights from before the compression"
         )
     asked = np.arange(len(audit_data.y)) < CHECKED_PER_SIDE
     _finite_answers(weights, audit_data, asked, lambda text: note(f"{weights.file}: {text}"))

@@ -1,7 +1,7 @@
-"""Runs learned attacks as tasks: workers make their scores in each attack setting, which are stored and reused.
+"""Runs learned attacks as tasks: workers compute their scores in each attack setting; these are stored and reused.
 
-A classifier takes minutes, other attacks seconds. As tasks they run in parallel, an interruption loses only those in
-progress, and a further attack or report trains none of them again.
+A classifier takes minutes, other attacks seconds. As tasks, they run in parallel. An interruption loses only tasks in
+progress, and no classifier is trained again for a further attack or report.
 """
 
 from __future__ import annotations

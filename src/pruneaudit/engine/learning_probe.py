@@ -1,6 +1,6 @@
 """Estimates the time of learned attacks before any network is queried.
 
-The study alone determines the attack settings, and how many rows a classifier learns from. So the settings are made
+The study alone determines the attack settings, and how many rows a classifier learns from. So the settings are built
 with artificial answers, and a few steps of each kind of classifier are timed on artificial rows of the right width. The
 estimate does not include loading and arranging the answers.
 """

@@ -1,7 +1,7 @@
-"""What an audit of one model can be: attacks and numbers of references, with their time and what they reach.
+"""Lists possible audits of one model: attacks and numbers of references, with their time and power.
 
-What they reach was measured on the bank of the recipe `demo`, where every network played the victim
-(`measured_power.csv`). It says which attacks are worth their time, not what they will find elsewhere.
+Their power was measured on the bank of the recipe `demo`, where every network played the victim (`measured_power.csv`).
+It shows which attacks are worth their time; on other networks they find more or less.
 """
 
 from __future__ import annotations

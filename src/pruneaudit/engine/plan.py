@@ -105,7 +105,7 @@ class Plan:
     files: tuple[UsersWeights, ...] = ()
     """The target's own files of weights."""
     start: UsersWeights | None = None
-    """The user's file or folder of weights that all networks, or their base, start from; None without one."""
+    """The user's file or folder of weights that all networks, or their base, start from; None if there is none."""
 
     def of(self, action: Action, release: str) -> list[Task]:
         """Returns the tasks of one action and release, in the order of models."""

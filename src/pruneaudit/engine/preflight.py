@@ -1,7 +1,7 @@
 """Checks, before any training, that compressors and defences work with the networks of a study.
 
 Some problems show without data: channels that cannot be removed, missing BatchNorm, parent weights that do not fit a
-network that a defence has changed. So every release is tried once, on a network with new weights and without training.
+network that a defence has changed. So every release is tried once, without training, on a network with new weights.
 """
 
 from __future__ import annotations
@@ -131,8 +131,9 @@ def _check_not_the_targets(start: UsersWeights, files: Sequence[UsersWeights]) -
     """
     if start.weights_sha256 in [weights.weights_sha256 for weights in files]:
         raise UserError(
-            f"target: the references would start from the target's own weights ({start.file}), which know its members;"
-            " give the weights that the target started from, or let the references draw their own (for a model from a"
+            f"target: the references would start from the target's own weights ({start.file}), but these depend on "
+            f"its members; give the weights that the target started from, or let the references draw their own (for a "
+            f"model from a"
             " folder, with from_scratch = true)"
         )
 
@@ -180,8 +181,8 @@ def _try_adapter(task: Task, audit_data: AuditData, tried: set[str]) -> list[str
     if "init" in task.spec or "parent" in task.inputs:
         return []
     return [
-        f"{where}lora adapts random weights, which each model draws for itself; give the study a base, a model from a"
-        " folder, or training.init"
+        f"{where}lora would adapt different random weights in each model; give the study a base, a model from a "
+        f"folder, or training.init"
     ]
 
 

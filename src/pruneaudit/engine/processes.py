@@ -1,7 +1,6 @@
 """Runs tasks in worker processes on this machine.
 
-Workers are new interpreters: forks hang once OpenMP has started, and spawning re-imports the user's
-script.
+Workers are new interpreters, because forks hang after OpenMP has started, and spawning re-imports the user's script.
 """
 
 from __future__ import annotations

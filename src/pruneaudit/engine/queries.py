@@ -1,4 +1,4 @@
-"""What the models of a release are asked, and what determines the answers beside the model and the samples."""
+"""The queries of a release's models, and the settings that determine the answers, in addition to model and samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Query:
 
     action: Asked
     shape: Mapping[str, Any]
-    """What determines its answers, as JSON data."""
+    """The settings that determine its answers, as JSON data."""
     files: tuple[str, ...]
     """The files with the answers."""
 

@@ -1,6 +1,6 @@
-"""What the random draws of a release's trainings are seeded from, besides the study's seed and the model.
+"""The seeds of the random draws in a release's trainings, in addition to the study's seed and the model.
 
-All releases of a model use the same draws where they can, so that they differ only in their settings. A defence's noise
+All releases of a model use the same draws where possible, so that they differ only in their settings. A defence's noise
 also depends on the compressors and the parents of the release. Trainings whose privacy depends on their draws
 (`Defense.independent_draws`) have draws of their own: two releases with the same batches reveal more together, and the
 same noise cancels when both are compared.

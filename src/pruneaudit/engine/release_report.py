@@ -1,9 +1,8 @@
 """Measures the releases of a study: remaining weights, sizes, operations, files, latency, accuracies, layers.
 
 Weights, multiply-accumulates, files and latency are measured on one network per release, the same model
-in each. Accuracies and reactivation rates are means over victims, as in the findings. The measurements
-do not enter the findings and never end a run: a value that cannot be measured is null, and `gaps` says
-why.
+in each. Accuracies and reactivation rates are means over victims, as in the findings. The measurements are not part of
+the findings, and never stop a run: a value that cannot be measured is null, and `gaps` says why.
 """
 
 # M models, B batch, C channels, H height, W width, F features
@@ -57,7 +56,7 @@ ABOUT_MACS = (
     "are these times the bits of a weight times the bits of an input"
 )
 ABOUT_ZEROS = (
-    "Zeros are multiplied like any other weight: they make no network faster. Where nothing was removed, a difference "
+    "Zeros are multiplied like any other weight, so they make no network faster. If nothing was removed, a difference "
     "in latency is noise, not a speed-up."
 )
 

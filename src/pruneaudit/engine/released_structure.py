@@ -1,6 +1,6 @@
-"""The structure of a release's networks, from the stored artifacts: which channels and weights each one keeps.
+"""Reads the structure of a release's networks from the stored artifacts: the channels and weights that each one keeps.
 
-Networks of a user's function are not built for it, because a run folder may be a stranger's (`compression.kept` says
+It never builds networks with a user's function, because a run folder can come from a stranger (`compression.kept` lists
 what is then left out).
 """
 

@@ -1,6 +1,6 @@
 """Counts attempts of tasks whose worker died: killed by a user, by the system for lack of memory, or by a crash.
 
-Only a death is retried. A task that raises would raise again, so it fails at once.
+Only a dead worker is retried. A task that raises an error would raise it again, so it fails at once.
 """
 
 from __future__ import annotations

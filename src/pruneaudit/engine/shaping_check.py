@@ -1,4 +1,4 @@
-"""Which samples beside the members a study's releases used, and whether they can be told from unused ones."""
+"""Finds the samples that releases used in addition to members, and tests whether they differ from unused ones."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Records the source hashes of user functions in the run folder of a study.
 
-The hash of a source is part of identities. To read, verify, attack or export a finished run, the recorded hashes are
-used. The functions that a run folder names are never imported for that, because a folder from a stranger would run the
+The hash of a source is part of identities. Reading, verifying, attacking or exporting a finished run uses the recorded
+hashes. It never imports the functions that a run folder names, because a folder from a stranger would then run the
 stranger's code.
 """
 
@@ -59,8 +59,8 @@ def recorded_sources(folder: Path) -> SourceHash:
     def source_hash(function_name: str, what: str) -> str:
         if not isinstance(known.get(function_name), str):
             raise UserError(
-                f"{folder}: its {SOURCES_FILE} lacks {what}, '{function_name}', and a run folder's functions are never"
-                " imported, nor its files read; repair it with:"
+                f"{folder}: its {SOURCES_FILE} lacks {what}, '{function_name}'; functions and files that a run folder "
+                f"names are never read, so repair it with:"
                 f" pruneaudit run {folder / 'study.json'} --out {folder.parent}"
             )
         return str(known[function_name])

@@ -1,4 +1,4 @@
-"""Reports what the networks of a study started from, and what a training of thin matrices added to it."""
+"""Reports the initial weights of a study's networks, and the matrices that low-rank adaptation added."""
 
 from __future__ import annotations
 

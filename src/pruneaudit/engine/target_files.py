@@ -1,8 +1,8 @@
-"""Plans how a user's own files of weights enter a run: those of a target, and those that networks start from.
+"""Plans how a user's own files of weights enter a run: files of a target, and files that networks start from.
 
-The driver reads a user's file once and stores the weights, by the names of the network, as an artifact of the run: a
-run that was moved needs the file no more. From there a task makes the model of the target in each release, or loads the
-initial weights of a model. Imports no torch.
+The driver reads a user's file once and stores the weights, by the names of the network, as an artifact of the run: so a
+run that was moved no longer needs the file. From there a task makes the model of the target in each release, or loads
+the initial weights of a model. Imports no torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pruneaudit.study.training import OWN, SHARED, Training
 from pruneaudit.study.user_function import FILE, FOLDER, NETWORK, SourceHash, source_sha256
 
 OF_FILES = (FILE, FOLDER, NETWORK)
-"""What stands before recorded facts that are not hashes of functions."""
+"""The prefixes of recorded facts that are not hashes of functions."""
 IMPORT_SEMANTICS = 1
 TARGET_ID = 0
 """The model id of the target."""

@@ -68,8 +68,8 @@ def _check_ends(network: nn.Module, audit_data: AuditData, name: str) -> None:
     known = getattr(getattr(network, "config", None), "pad_token_id", padding)
     if known != padding:
         raise UserError(
-            f"{name}: finds the end of a text by padding id {known}, expected {padding}, with which the data are"
-            " padded; set config.pad_token_id to it"
+            f"{name}: finds the end of a text by padding id {known}, but the data are padded with {padding}; set "
+            f"config.pad_token_id to it"
         )
     real = np.arange(audit_data.x.shape[1]) < audit_data.lengths[:, None]  # (N, T)
     if inside := int(((audit_data.x == padding) & real).any(axis=1).sum()):
@@ -122,8 +122,8 @@ def check_differentiable(network: nn.Module, audit_data: AuditData, name: str) -
         start_saliency(network, few, kept)
     except RuntimeError as error:
         raise UserError(
-            f"{name}: has no second derivative ({in_one_line(error)}), which attack 'mask_saliency' needs; leave that"
-            " attack out"
+            f"{name}: has no second derivative ({in_one_line(error)}), but attack 'mask_saliency' needs one; leave "
+            f"that attack out"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """A worker process: reads requests as lines of JSON, runs them, answers each with a line of JSON.
 
-Results go to the staging folder, never through the pipe. When the driver ends, the pipe closes and the
-worker ends at once, even in the middle of a task, so there are no orphans.
+Results go to the staging folder, never through the pipe. When the driver ends, the pipe closes, and the worker ends at
+once, even during a task. So no worker is left behind.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""An attack's scores for figures of one sample over victims: no victim is a reference of a victim of its half.
+"""Scores for figures of one sample over victims: victims that are compared are not references of each other.
 
 Findings rank the samples of one victim, and there every other model of the bank may serve as a reference. A figure of
 one sample, such as its detection rate, compares victims. If these are each other's references, such figures of a
 likelihood ratio are biased even where nothing leaks (`attacks/disjoint.py`). So the attack is played once more, with
 each half of the bank as the references of the other.
 
-Scores are kept as they are without references, and with references that are no victims. Attacks that learn have no such
-scores: to train them once more takes minutes, and their classifiers also learn from the other victims (per-sample AUC
+Scores are kept unchanged if there are no references, or if no reference is a victim. Attacks that learn have no such
+scores: training them once more takes minutes, and their classifiers also learn from the other victims (per-sample AUC
 of `shokri_nn` over 12 victims where nothing leaks: 0.49; docs/statistics.md).
 """
 
@@ -61,8 +61,8 @@ def scores_apart(attack: Attack, writer: Writer) -> Apart:
     num_references = float(attack_input.allowed.sum(axis=1).min())
     if attack.trains:
         reason = (
-            f"{writer.attack} learns on models that are victims themselves; to see who becomes exposed, play an attack"
-            " that trains nothing as well, such as rmia"
+            f"{writer.attack} learns on models that are victims themselves; to see which samples become exposed, also "
+            f"play an attack that trains nothing, such as rmia"
         )
     else:
         reason = too_few(attack_input, attack.compares_in) or attack.lacks(attack_input)

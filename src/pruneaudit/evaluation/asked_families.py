@@ -1,4 +1,4 @@
-"""What may be asked about families: sets that can be attacked together, and other attacks beside the joint one."""
+"""Checks requests about families: the sets of releases, and attacks in addition to the joint one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def rival_attacks(asked: Sequence[str]) -> dict[str, Attack]:
         is_joint = label.partition(":")[0] == ATTACK
         if is_joint or "two releases" not in attack.needs:
             why = "is the joint attack itself" if is_joint else "sees one release alone"
-            raise UserError(f"attacks: got '{label}', which {why}; expected some of: {', '.join(_fit())}")
+            raise UserError(f"attacks: got '{label}', but it {why}; expected some of: {', '.join(_fit())}")
     return found
 
 

@@ -28,7 +28,7 @@ class AttackSetting:
     owned: tuple[str, ...] = ()
     """The references' releases in the attack input, likewise."""
     drawn_as: tuple[str, str] | None = None
-    """Release and references for random draws, where `release` and `references` are names for readers only."""
+    """Release and references for random draws, if `release` and `references` are names for readers only."""
 
 
 def bank_settings(

@@ -1,4 +1,4 @@
-"""From signals to findings in one call."""
+"""Turns signals into findings in one call."""
 
 # V victims, N samples
 
@@ -93,7 +93,7 @@ def audit(
         ['loss', 'rmia']
     """
     if isinstance(signals, Mapping) and name is not None:
-        raise UserError(f"name: got '{name}' beside releases with names; leave it out")
+        raise UserError(f"name: got '{name}' together with releases that have names; leave it out")
     releases = dict(signals) if isinstance(signals, Mapping) else {GIVEN if name is None else name: signals}
     check_names(list(releases))
     base = chosen_baseline(list(releases), baseline)

@@ -1,4 +1,4 @@
-"""Figures of every victim averaged over subsets of its references, with what their intervals need.
+"""Averages the figures of every victim over subsets of its references, with the data for their intervals.
 
 Influence values and replicates are linear in a figure: their mean over subsets belongs to the mean of the figure.
 """

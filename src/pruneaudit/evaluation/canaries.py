@@ -1,16 +1,15 @@
 """Canaries: the worst case, and lower bounds on epsilon.
 
 A canary is a mislabelled sample; an independent coin decides whether it is in a victim's training set. Findings on
-canaries are kept apart from ordinary findings. They give three bounds, all with every choice declared before any score
-is seen:
+canaries are kept apart from ordinary findings. They give three bounds; every choice is fixed before any score is seen:
 
 - one run (Steinke et al. 2023, arXiv 2305.08846): for each victim, the highest k scores are guessed "in" and the
-  lowest k "out", with k from the study's `canary_guesses`, which share the error; or half of the canaries choose how
-  many, and the other half gives the bound (`epsilon_thresholds`). `every victim` is the highest of
-  the victims' bounds, each at 1/V of the error: it holds for the training procedure that they share.
+  lowest k "out", with k from the study's `canary_guesses`, which share the error. Alternatively, half of the canaries
+  choose k, and the other half gives the bound (`epsilon_thresholds`). `every victim` is the highest of the victims'
+  bounds, each at 1/V of the error: it is valid for the training procedure that they share.
 - one run, Gaussian (Mahloujifar et al. 2024, arXiv 2410.22235): the same guesses, under the assumption that the
-  mechanism has a Gaussian trade-off curve. It is higher, and no bound where the assumption fails. For releases that
-  were trained with DP-SGD, the accountant's own curve takes its place in a third bound.
+  mechanism has a Gaussian trade-off curve. It is higher, but not a bound if the assumption is wrong. For releases that
+  were trained with DP-SGD, a third bound uses the accountant's own curve instead.
 - many runs (Nasr et al. 2021, arXiv 2101.04535): half of the victims teach the threshold. Each victim of the other half
   is one run with one canary, the i-th victim with the i-th canary, so that runs share nothing. Only attacks that use a
   single model qualify: references would make the runs dependent.
@@ -61,7 +60,7 @@ HYPOTHESES = {
     DP_SGD: "DP-SGD with the recorded sampling rate and steps, and unknown noise",
     MANY_RUNS: "any training, at a threshold learned on other victims",
 }
-"""What each bound holds for, by figure."""
+"""The trainings that each bound is valid for, by figure."""
 SPLIT, BONFERRONI = "split", "bonferroni"
 """How the number of guesses is chosen."""
 
@@ -120,7 +119,7 @@ class CanaryScores:
     included: np.ndarray
     """(V, m) bool."""
     seed: int
-    """Chooses the canaries that choose."""
+    """Seed of the draw of the canaries that choose the number of guesses."""
 
     @classmethod
     def of(cls, setting: AttackSetting, attack: str, scores: np.ndarray, seed: int) -> CanaryScores:

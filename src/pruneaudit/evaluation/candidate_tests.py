@@ -1,4 +1,4 @@
-"""From the measurements of a candidate's models to its tests: accuracy first, then leakage attack by attack."""
+"""Turns the measurements of a candidate's models into its tests: accuracy first, then leakage attack by attack."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Other releases that one is compared with, at equal accuracy and at equal size.
+"""Finds the releases that a release is compared with, at equal accuracy and at equal size.
 
 | comparison | candidates, if they are at least as accurate |
 |---|---|
 | at equal accuracy | the undefended dense releases |
 | at equal size | all other undefended releases, compressed or not, of at most its compressed bytes |
 
-Defended releases are no candidates, but are compared with them: both comparisons ask whether something that needs no
-defence leaks less. A size is a fixed number, the mean over victims of the entropy bound
+Defended releases are compared with candidates, but are not candidates themselves: both comparisons ask whether a
+release without a defence leaks less. A size is a fixed number, the mean over victims of the entropy bound
 (`compression.storage_size`): networks of one release differ in it by little, and the size of a release is known before
 any attack, so it is not resampled.
 """
@@ -36,9 +36,9 @@ class Candidates:
     """With which releases each release is compared, provided that they are at least as accurate."""
 
     allowed: Bools
-    """(R, R): by row, the candidates of a release. One that is a candidate of its own has no interval."""
+    """(R, R): by row, the candidates of a release. A release that is its own candidate has no interval."""
     called: str
-    """What one of them is called, in the singular."""
+    """Words for a candidate, in the singular."""
     nobody: Sequence[str]
     """(R,) why a release has no candidates, if it has none."""
 

@@ -1,12 +1,12 @@
-"""Certificates: which candidates were shown to keep all limits, on models that the search never touched.
+"""Certificates: the candidates that were shown to keep all limits, on models that the search never touched.
 
 Learn then test (Angelopoulos et al. 2021, arXiv 2110.01052). The search fixes a list and its order; other models then
 give each candidate a p-value, the largest over all its limits: "breaks at least one of them". Fixed-sequence testing at
-alpha goes through the list until the first failure. All before it are certified together: the probability that any of
-them breaks a limit is at most alpha. Without an order, Holm's procedure does the same.
+alpha goes through the list until the first failure. All candidates before it are certified together: the probability
+that any of them breaks a limit is at most alpha. Without an order, Holm's procedure does the same.
 
 The chosen network is the certified one with the least of what `Limits.minimize` says. This choice needs no correction,
-because the certified ones hold together. The bounds of single figures hold one by one.
+because the statement is about all certified networks together. The bounds of single figures are valid one at a time.
 
 Deviation: the paper's p-values (Hoeffding-Bentkus) need many independent units. Here these are a few models, so
 p-values are of the t form, and approximate; `docs/statistics.md` has the simulations.
@@ -46,7 +46,7 @@ class Candidate(Options):
     """Multiply-accumulates of one input, of the largest of the models."""
     leakage: float | None = None
     """The search half's figure of `Limits.ranked_by`, the largest over attacks: what `minimize = "leakage"` compares.
-    Not from the half that confirms, whose smallest value is too small by chance."""
+    Not from the confirming half: there, the smallest of several values is too small by chance."""
 
     @property
     def p_value(self) -> float:
@@ -91,9 +91,9 @@ class PassedOver(Options):
     name: str
     description: str = ""
     why: Literal["accuracy", "leakage", "raced out", "halved", "better one", "too large", "many", "failed"]
-    """accuracy, leakage: the search's figure breaks a limit; raced out: clearly worse than the best of its rung;
-    halved: not among the better part of its rung; better one: another one of the list is at least as safe and better;
-    many: the list was full; failed: it could not be made."""
+    """accuracy, leakage: the search's figure breaks a limit. raced out: clearly worse than the best of its rung.
+    halved: not in the better part of its rung. better one: another candidate of the list is at least as safe, and
+    better. many: the list was full. failed: it could not be made."""
     rung: int | None = None
     """The rung of the search, from 0."""
     figure: str = ""
@@ -135,7 +135,8 @@ class Scope(Options):
     is_target: bool = False
     """Whether it is about one given model, rather than about new models of a recipe."""
     num_earlier: int = 0
-    """Earlier choices that were confirmed on the same models: the error probability holds for one."""
+    """Number of earlier choices that were confirmed on the same models; the error probability is valid for one choice
+    only."""
 
 
 class Certificate(Options):

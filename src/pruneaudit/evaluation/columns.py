@@ -26,7 +26,7 @@ SIZE_COLUMNS = ("effective_bits", "compressed_bytes", "macs", "bit_operations")
 `compression.storage_size`; multiply-accumulates and bit operations of one input."""
 LATER_RELEASE_COLUMNS = ("sparsity_all", *SIZE_COLUMNS, "compression_ratio")
 """Also `sparsity_all`, the fraction of all parameters that is zero or removed, and `compression_ratio`, the dense
-network's compressed bytes in those of the release."""
+network's compressed bytes divided by those of the release."""
 CURVE_COLUMNS = ("release", "references", "attack", "fpr", "tpr")
 CLASS_COLUMNS = (
     *("release", "references", "attack", "class_id", "auc", "auc_low", "auc_high"),
@@ -114,7 +114,7 @@ TABLES = {
 """The columns that each table must have."""
 LATER_CANARY_COLUMNS = ("thresholds", "hypothesis")
 LATER_FINDING_COLUMNS = ("num_trainings",)
-"""Number of networks to train for one score, beside the attacked one; see `Attack.num_trainings`."""
+"""Number of networks to train for one score, in addition to the attacked one; see `Attack.num_trainings`."""
 LATER_COLUMNS = {
     "findings": LATER_FINDING_COLUMNS,
     "canaries": LATER_CANARY_COLUMNS,

@@ -5,8 +5,8 @@ references outside it: each plays the victim in turn, with the other references 
 A learned attack deals its own folds, and returns scores of references that it held out of its training. An attack
 with a fixed threshold (`Scores.threshold`) keeps it.
 
-Two kinds of thresholds are learned: that of best balanced accuracy, and for each false-positive rate the score that at
-most that fraction of the references' non-members exceed. The latter is common to all classes.
+Two kinds of thresholds are learned: the threshold of best balanced accuracy; and for each false-positive rate, the
+score that at most this fraction of the references' non-members exceed. The latter is common to all classes.
 
 If an attack asks for thresholds per class (`thresholds=per_class`, as in Song & Mittal 2021, arXiv 2003.10595),
 every class has its own; a class without members or non-members among the references takes the one of all classes.

@@ -1,10 +1,10 @@
-"""Checks of the data of an audit: may members differ from others for a reason other than training?
+"""Checks of the data of an audit: can members differ from others for other reasons than training?
 
 `about["data_checks"]` has one entry for each of two checks. Each has `passed`: true, false, or None with the `reason`
 why it was not checked.
 
-    inputs    do members and others differ before any model looks? `collect` measures it: predictions have no inputs
-    placebo   do samples differ that nobody trained on, if half are sent as members? Needs placebo rows (`placebo.py`)
+    inputs    do members and others differ in their inputs? `collect` measures it, because predictions have none
+    placebo   do untrained samples differ if half of them are sent as members? Needs placebo rows (`placebo.py`)
 
 A study whose members are drawn by coins has neither entry: both checks would pass by construction. The members of a
 target were chosen by its owner, so their inputs are checked. Placebo rows are not needed there, since this program

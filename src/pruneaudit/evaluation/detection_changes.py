@@ -1,4 +1,4 @@
-"""Which samples become exposed: how the vulnerability of single samples changes between releases.
+"""Finds samples that become exposed: changes of the vulnerability of single samples between releases.
 
 Uses the primary attack and matched references that are disjoint from the victims (`apart.py`): a sample's detection
 rate compares victims, so these must not be each other's references. A bank that is too small for that has no rates,

@@ -1,6 +1,6 @@
 """Doubts about the files of an audit of one network: wrong members, or references that were made in another way.
 
-Neither is proof of a mistake. A network that does not overfit treats members and others alike, too.
+Neither proves a mistake. A network that does not overfit also treats members and others alike.
 """
 
 # N samples, K references

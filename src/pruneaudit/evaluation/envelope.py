@@ -1,14 +1,14 @@
 """Leakage against the lower envelope of other releases, with joint intervals: at equal accuracy and at equal size.
 
 `candidates.py` says with which releases each one is compared. The envelope at an accuracy is the least leakage of the
-candidates that are at least as accurate. It is a step function without interpolation, and refused above the most
+candidates that are at least as accurate. It is a step function without interpolation, and has no value above the most
 accurate candidate.
 
 Every replicate draws samples and models once, for all releases and for both axes. It recomputes accuracies, leakages,
 the envelope with its choice of a release, and the difference. Samples get the weights of `metrics.bootstrap`.
 Models get no weights: a weight per model times a weight per sample counts the noise of one (model, sample) pair three
-times (Owen 2007), and releases of one bank differ in little else. Instead, the means over samples move along the
-directions in which models vary beyond their samples, as in `metrics.intervals`.
+times (Owen 2007), and this noise is most of the difference between releases of one bank. Instead, the means over
+samples move along the directions in which models vary beyond their samples, as in `metrics.intervals`.
 
 A minimum over candidates is biased downwards, so the difference is biased upwards, and replicates add the same bias
 again. The percentile interval is therefore moved down by twice the shift that the choice causes in replicates. Where

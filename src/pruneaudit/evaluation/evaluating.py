@@ -40,7 +40,8 @@ from pruneaudit.study.outputs import Outputs
 SettingKey = tuple[str, str]
 NO_COMPARISONS = ComparisonPlan()
 Recall = Callable[[str, AttackSetting], Scores | None]
-"""Earlier scores of an attack, by its label, in an attack setting; None: there are none, play it."""
+"""Returns earlier scores of an attack, by its label, in an attack setting; None if there are none, so that it is
+played."""
 Begin = Callable[[str, int, int], None]
 """Called before an attack is played, with its label, its number from 1, and the number of attacks."""
 
@@ -56,7 +57,7 @@ class Measuring:
     bounds: Bounds = DEFAULT_BOUNDS
     """Settings of lower bounds on epsilon, if there are canaries."""
     outputs: Sequence[Outputs] = ()
-    """What attackers see in the table `outputs`, in addition to all stored outputs."""
+    """The reduced outputs of the table `outputs`, in addition to all stored outputs."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ t^2 is the mean squared IN-OUT shift in units of the standard deviation. So 1/d'
 references give a and b. Both are fitted: b = 4 a^2, which the formula implies, is off by up to a factor of 4.
 
 The interval refits in every replicate of the bootstrap over samples and models. It is the hull of the intervals of
-three forms: this law, A - B/n and A - B/sqrt(n), because none of them is exact. `docs/statistics.md` says what is
-refused.
+three forms: this law, A - B/n and A - B/sqrt(n), because none of them is exact. `docs/statistics.md` lists the cases
+that are refused.
 """
 
 # V victims, N samples, B replicates, M numbers of references to predict

@@ -1,12 +1,12 @@
-"""What several releases of the same models give away together, and what one more release adds.
+"""Measures the leakage of several releases of the same models together, and the addition by one more release.
 
 L(S) is the AUC, or the TPR at a false-positive rate, of the attack `family` on the releases in S, mean over victims;
 L of the empty set is that of guessing. The marginal leakage of a release r is L(S + r) - L(S): a paired difference on
-the same victims and samples. It depends on S, which is named beside every figure. No sum of parts bounds the whole: two
-releases can each tell nothing, and together all.
+the same victims and samples. It depends on S, so every figure names S. The sum of the parts does not bound the whole:
+two releases can each reveal nothing, and together everything.
 
-**Consistency.** An optimal attacker may ignore a release, so the truth is never below 0. Where the measured attack
-loses, it is weak, and its marginal leakage says nothing about the releases. So a marginal AUC is shown only where the
+**Consistency.** An optimal attacker may ignore a release, so the truth is never below 0. If the measured attack loses,
+it is weak, and its marginal leakage says nothing about the releases. So a marginal AUC is shown only where the
 hypothesis L(S + r) - L(S) <= -.005 is rejected: one-sided t tests with a family error of 5% over all pairs (S, r) that
 were measured (Holm). A marginal TPR is shown where the AUC's is.
 
@@ -62,7 +62,8 @@ class FamilyPlan:
     families: tuple[tuple[str, ...], ...]
     """Each of at least two releases of the settings."""
     released: tuple[str, ...] = ()
-    """What is public already: the marginal leakage of every other release is measured from there."""
+    """The releases that are public already: the marginal leakage of every other release is measured in addition to
+    these."""
     rivals: Mapping[str, Attack] = field(default_factory=dict)
     """Other attacks, by label, that are played on whole families."""
     repeats: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Which sets of releases of a family are measured.
+"""Chooses the sets of releases of a family to measure.
 
-Up to `LATTICE_UP_TO` releases: every set. Beyond that: each release alone, those on the greedy order, which adds the
-release with the largest gain at each step, with all that could have been added there; and all but one. Sets that begin
-with what is already released, too.
+Up to `LATTICE_UP_TO` releases: every set. For more releases: each release alone; the sets of the greedy order, which
+adds the release with the largest gain at each step, and all sets that it could have chosen; and all releases but one.
+Also the sets that add a release to those that are public already.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Several releases of the same models are attacked side by side. Each is attacked as it would be alone: with its own
 references, and with the resolution of its own probabilities. The baseline is part of the other releases' attack inputs,
-for attacks on two releases; attacks on one release do not look at it.
+for attacks on two releases; attacks on one release ignore it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pruneaudit.study.audit import MATCHED, UNDEFENDED
 BASELINE = "baseline"
 """The key in an audit's `about` of the release with which all others were compared, in an audit of several."""
 ONE_SET = "given"
-"""The kind of references where one set without a name serves several releases: nobody says what it went through."""
+"""The kind of references if one set without a name serves several releases; it is unknown how these were made."""
 MAX_NAME = 80
 """Longest name of a release: as in a study, so that it fits into tables and file names."""
 _DRAWN_AS = (seeds.GIVEN, MATCHED)
@@ -157,8 +157,8 @@ def _references_of(
     for name, part in references.items():
         if first[id(part)] != name:
             raise UserError(
-                f"references: got the same for {first[id(part)]} and {name}, expected those of each release; if one set"
-                " serves all of them, give it once"
+                f"references: got the same references for {first[id(part)]} and {name}, expected a set for each "
+                f"release; if one set serves all of them, give it once"
             )
     missing = [name for name in releases if name not in references]
     if not missing:
@@ -186,7 +186,9 @@ def check_names(names: Sequence[str]) -> None:
         if len(name) > MAX_NAME:
             raise UserError(f"name: got {len(name)} characters ('{name[:20]}...'), expected at most {MAX_NAME}")
         if len(names) > 1 and name in (MATCHED, UNDEFENDED):
-            raise UserError(f"name: got '{name}' for a release, which is a kind of references; choose another name")
+            raise UserError(
+                f"name: got '{name}' for a release, but that names a kind of references; choose another name"
+            )
 
 
 def _check_comparable(releases: Mapping[str, Signals], baseline: str, name: str) -> None:
@@ -194,7 +196,7 @@ def _check_comparable(releases: Mapping[str, Signals], baseline: str, name: str)
     base, other = releases[baseline], releases[name]
     both = f"releases {baseline} and {name}"
     if base is other:
-        raise UserError(f"{both}: got the same predictions twice, expected those of two releases; leave one out")
+        raise UserError(f"{both}: got the same predictions twice, expected predictions of two releases; leave one out")
     if (base.predicted is None) != (other.predicted is None):
         raise UserError(f"{both}: one has only predicted classes, expected the same kind of answers in all releases")
     with _named(both):

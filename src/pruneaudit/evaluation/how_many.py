@@ -1,4 +1,4 @@
-"""How many models, or samples, a limit takes: limits that no bank of this size could certify are refused beforehand.
+"""Computes the models or samples that a limit needs, so that a limit that this bank cannot certify is refused early.
 
 The best case is a network that leaks nothing, or makes no error. Its figures vary as chance alone makes them vary: at a
 TPR of a = FPR by a (1 - a) (1 / members + 1 / non-members) per model, at an AUC of 0.5 by the variance of the
@@ -18,7 +18,7 @@ from pruneaudit.evaluation.limits import Limits
 from pruneaudit.metrics import refusal
 
 MOST = 100_000
-"""More models or samples than this are called impossible."""
+"""A limit that needs more models or samples than this counts as impossible."""
 
 
 class Half(NamedTuple):

@@ -1,4 +1,4 @@
-"""Do members and others differ before any model looks? A classifier that sees only inputs and labels should not know.
+"""Tests whether members and others differ in their inputs: a classifier that sees only inputs and labels must not tell.
 
 If members come from another source than others (other years, other preprocessing, other compression of pictures), an
 attack can find that difference instead of membership. Gradient boosting is trained to recognise members from the label

@@ -1,7 +1,7 @@
-"""Samples that no audit counts, shared by all parts of one audit: releases and references.
+"""Finds the samples that an audit leaves out of all its parts: releases and references.
 
-A reference that may have been trained on a sample is neither IN nor OUT for it, so the sample is left out for the
-victims, too. And a placebo row of the victims is no null of the references.
+A reference that may have been trained on a sample is neither IN nor OUT for it, so the sample is also left out for the
+victims. And a placebo row of the victims is not a null of the references.
 """
 
 # N samples
@@ -72,6 +72,6 @@ def unknown_words(signals: Signals) -> str:
     if signals.unknown is None or not signals.unknown.any():
         return ""
     return (
-        f"left out: {int(signals.unknown.sum()):,} of {signals.num_samples:,} samples, whose membership is unknown for"
-        " at least one model, so that they are neither members nor others"
+        f"left out: {int(signals.unknown.sum()):,} of {signals.num_samples:,} samples, because their membership is "
+        f"unknown for at least one model"
     )

@@ -1,7 +1,7 @@
-"""The limits of a choice: how accurate the network must be, how much it may leak, how large it may be.
+"""The limits of a choice: on accuracy, leakage and size of the network.
 
-They are fixed before the search. Limits that contradict each other or that no network can be shown to keep are refused
-here, in one line, before any training.
+They are fixed before the search. Limits that contradict each other, or that no network could be shown to keep, are
+refused here, before any training.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Limits(Options):
     """
 
     min_accuracy: _Inside | None = None
-    """The lowest mean accuracy on samples that are no members, in (0, 1)."""
+    """The lowest mean accuracy on non-members, in (0, 1)."""
     max_tpr: dict[_Inside, _Inside] = Field(default={})
     """The highest true-positive rate at each of these false-positive rates; as a table, or as texts such as
     "1%:0.05"."""
     max_auc: Annotated[float, Field(gt=0.5, lt=1)] | None = None
     """The highest AUC."""
     max_bytes: _Size | None = None
-    """The most bytes of the compressed network: of the largest of the models that confirm."""
+    """The largest size of the compressed network in bytes, for the largest of the confirming models."""
     max_macs: _Size | None = None
-    """The most multiply-accumulates of one input."""
+    """The most multiply-accumulate operations for one input."""
     minimize: Minimize = "bytes"
-    """What is as small as possible among the networks within the limits: bytes, macs, or leakage (the first limited
-    figure of leakage; the AUC if none is limited)."""
+    """The quantity to minimise among the networks within the limits: bytes, macs, or leakage (the first limited figure
+    of leakage; the AUC if none is limited)."""
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
-    """Error probability of the certificate: how often it may name a network that breaks a limit."""
+    """Error probability of the certificate: it names a network that breaks a limit at most this often."""
 
     @field_validator("min_accuracy", "max_auc", mode="before")
     @classmethod

@@ -22,7 +22,7 @@ from pruneaudit.evaluation.results import Results
 
 SCORES_FILE = "scores.parquet"
 _FACTS = ("release", "references", "model_id", "sample_id", "label", "member", "canary")
-"""Columns beside those of attacks."""
+"""Columns in addition to those of attacks."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What attacks find if victims and references show less than is stored: rounded probabilities, top classes, labels.
+"""Repeats attacks on reduced outputs of victims and references: rounded probabilities, top classes, labels.
 
 Every attack is repeated on reduced signals (`signals/reduced_outputs.py`). Only AUC and TPR at FPR are measured, each
 with its paired difference from the figure on all stored outputs, on the same victims and samples. Attacks that train
@@ -88,8 +88,8 @@ class Ranking:
         if not (tied > allowed).all():
             return ""
         return (
-            f"{quantity.title}: more than {100 * quantity.level:g}% of the non-members tie at the highest score, and"
-            " tied samples are accused together, so no threshold accuses so few (column tied of outputs.csv)"
+            f"{quantity.title}: more than {100 * quantity.level:g}% of the non-members share the highest score, so "
+            f"every threshold accuses more of them (column tied of outputs.csv)"
         )
 
     @property

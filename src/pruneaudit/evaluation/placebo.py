@@ -1,6 +1,6 @@
-"""Placebo rows: samples that nobody trained on, half of them sent on the path of members, half on that of others.
+"""Placebo rows: samples that no model was trained on; half are sent on the path of members, half on that of others.
 
-If members reach the models by another path than others do (augmented, cropped, in other batches, through another
+If members reach the models by another path than non-members (augmented, cropped, in other batches, through another
 loader), attacks find that path instead of membership. On placebo rows membership is equal and only the path differs. So
 the AUC of "sent as members" against "sent as others" must be 0.5 for every attack.
 

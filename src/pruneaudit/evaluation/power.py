@@ -1,8 +1,9 @@
-"""Power against the number of references: what attacks would find with fewer, and LiRA with more.
+"""Power against the number of references: measures attacks with fewer references, and extrapolates LiRA to more.
 
 Every victim takes its references in a random order, several times: the first n are its subset of n references, so the
-subset of 4 is part of the subset of 8. Subsets are without replacement; a reference that counts twice would count as
-evidence. The order depends on the seed, the victim and the number of the draw, and on neither release nor attack.
+subset of 4 is part of the subset of 8. Subsets are drawn without replacement, because a reference that counts twice
+would count as more evidence. The order depends on the seed, the victim and the number of the draw, and on neither
+release nor attack.
 
 The mean over subsets is unbiased for a bank of n references. Its interval is that of findings, from influence values
 (or replicates) averaged over subsets. The spread over subsets of one bank is not the error: it is 0 where n reaches all
@@ -48,7 +49,7 @@ SCORED, COMMON = "scored", "common"
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
 """Values of the column `kind`."""
 ENOUGH_DRAWS, FEWEST_SUBSETS = 100, 5
-"""By default there are as many subsets as give this many draws over all victims, and at least this many."""
+"""By default: number of draws over all victims together, and smallest number of subsets for each victim."""
 _NOTHING = Estimate(np.nan, np.nan, np.nan, np.nan, "none")
 _AUC = "auc"
 _NOT_POOLED = "the law holds for LiRA with pooled variance: play lira:variance=pooled"

@@ -1,4 +1,4 @@
-"""Which attacks have a curve of power against the number of references."""
+"""Chooses the attacks that have a curve of power against the number of references."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def power_attacks(asked: Sequence[str], settings: Sequence[AttackSetting]) -> tu
         else:
             found[label] = attack
     if not found:
-        raise UserError(f"attacks: got {', '.join(asked)}, of which none can be played with fewer references")
+        raise UserError(f"attacks: got {', '.join(asked)}, but none of them can be played with fewer references")
     return found, notes
 
 
@@ -45,7 +45,7 @@ def _unfit(label: str, attack: Attack) -> str:
     if not attack.uses_references:
         return f"attack '{label}' uses no references, so their number does not matter"
     if attack.trains:
-        return f"attack '{label}' trains networks, for each number of references anew"
+        return f"attack '{label}' would have to train its networks again for each number of references"
     return ""
 
 

@@ -1,6 +1,6 @@
 """Sanity checks of a run: plays its attacks where the right answer is known, and records the results.
 
-Each attack that trains nothing is played three times (see `check_attacks`): on a made-up bank without a leak, on one
+Each attack that trains nothing is played three times (see `check_attacks`): on a simulated bank without a leak, on one
 with planted members, and on the run's own dense outputs with membership redrawn. `about["sanity_checks"]` has a row for
 each; `about["not_sanity_checked"]` lists attacks that could not be played, with the reason. The seed is the study's, so
 that the same run gives the same rows.
@@ -8,7 +8,7 @@ that the same run gives the same rows.
 Two choices keep false alarms rare. The p-values of `check_attacks` are approximate, and too small if one network is
 judged on few samples: in 4,000 simulations 1.1% fell below 0.1% with 20 samples and 0.2% with 100. The run's own
 outputs are therefore used only with at least `MIN_SAMPLES`. And an attack that stops with an error (it may need more
-classes than the made-up bank has) counts as not played: it neither passed nor failed.
+classes than the simulated bank has) counts as not played: it neither passed nor failed.
 """
 
 # V victims, N samples

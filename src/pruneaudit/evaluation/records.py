@@ -1,17 +1,17 @@
-"""Verdicts on records: which records one model exposes, and which ones a recipe exposes. Two questions, never mixed.
+"""Verdicts on records: the records that one model exposes, and those that a recipe exposes. The two are kept apart.
 
     model    H: the victim was not trained on the record. p: the rank of its score among the victim's own nulls, half B
              of the holdout (`metrics/verdicts.py`). One list per victim and release.
     recipe   H: training on the sample does not raise its score. p: an exact rank test over victims trained on it and
              not (`metrics/exposed.py`). One list per release.
 
-The test of a recipe compares victims on one sample, so references that are no victims would move and stretch the scores
-of all of them alike: `lira`, offline `rmia` and phi itself give the same ranks. So the default is phi, without
-references, over all victims. With another score the bank is parted (`attacks/disjoint.py`): half are victims, the other
-half their references, because victims that are each other's references are not exchangeable.
+The test of a recipe compares victims on one sample. References that are not victims would move and stretch the scores
+of all victims alike, so `lira`, offline `rmia` and phi itself give the same ranks. So the default is phi, without
+references, over all victims. With another score the bank is divided (`attacks/disjoint.py`): one half are victims, the
+other half their references, because victims that are references of each other are not exchangeable.
 
 Each list is a family of its own: Benjamini and Hochberg's bound holds for each release and victim, not for all lists
-together. Beside each list stands the agreement of two others: from two disjoint halves of the references, or, for the
+together. Each list comes with the agreement of two other lists: from two disjoint halves of the references, or, for the
 recipe, of the victims.
 """
 
@@ -97,7 +97,7 @@ def lacking(attack_input: AttackInput, score: str) -> str:
 def lacking_scores(attack_input: AttackInput, score: str) -> str:
     """What a release lacks for the scores alone, which the list of the recipe needs."""
     if any(part.predicted is not None for part in (*attack_input.releases, *attack_input.references)):
-        return "logits or probabilities, got predicted classes, which are too coarse for ranks"
+        return "logits or probabilities, got predicted classes (too coarse for ranks)"
     if score != WITHOUT_REFERENCES and not (attack_input.allowed.size and attack_input.allowed.any(axis=1).all()):
         return (
             f"references for every victim, got a victim without any: give other models as references, or use the score"

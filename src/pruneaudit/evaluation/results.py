@@ -93,38 +93,41 @@ class Results:
     detection_changes: pd.DataFrame = field(
         default_factory=lambda: pd.DataFrame(columns=list(DETECTION_CHANGE_COLUMNS))
     )
-    """How many samples become exposed from baseline to release and how many stop being so, by `class` ("all" or a
-    number), with the p-value of equal numbers, and the same counts between two fine-tuning seeds of one release."""
+    """Numbers of samples that become exposed from baseline to release, and that stop being exposed, by `class` ("all"
+    or a number), with the p-value of equal numbers, and the same counts between two fine-tuning seeds of one
+    release."""
 
     sample_detection: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SAMPLE_DETECTION_COLUMNS)))
     """Every sample's detection rate (0..1) in baseline and release, and the number of victims behind it."""
 
     outputs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(OUTPUT_COLUMNS)))
-    """What attacks find if the attacker sees less than is stored: for each of `audit.outputs`, each figure's mean over
-    victims and its paired `difference` from the one on all stored outputs (the first row of each attack). `tied`
-    is the share of non-members with the highest score, mean over victims."""
+    """Attacks on reduced outputs: for each of `audit.outputs`, each figure's mean over victims and its paired
+    `difference` from the figure on all stored outputs (the first row of each attack). `tied` is the share of
+    non-members with the highest score, mean over victims."""
 
     power: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(POWER_COLUMNS)))
-    """What attacks find with fewer references, and LiRA's extrapolated AUC with more: `pruneaudit power` adds it.
+    """Attacks with fewer references, and LiRA's extrapolated AUC with more; `pruneaudit power` adds this table.
     `samples` is "scored" (all that `num_references` allow to score) or "common" (those that the fewest allow).
     `difference` is the paired one from the next smaller number of references, on the same samples. `lowest` and
     `highest` are of single victims; with one victim, of references that play it."""
 
     families: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(FAMILY_COLUMNS)))
-    """What an attacker finds who sees several releases of the same models: a row per set of `releases`, attack and
-    figure. `difference` is the paired one from the `best_part`, the release of the set that leaks most alone; for
+    """Attacks on several releases of the same models together: a row per set of `releases`, attack and figure.
+    `difference` is the paired difference from the `best_part`, the release of the set that leaks most alone; for
     attacks other than `family`, from the attack `family` on the same set."""
 
     marginal_leakage: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MARGINAL_COLUMNS)))
-    """What one release adds to what is `given`: the paired difference of the figures with and without the `added` one.
-    `p_value` is of the consistency test (`evaluation/families.py`), `step` the place in the greedy order."""
+    """The addition by one release to the `given` ones: the paired difference of the figures with and without the
+    `added` release. `p_value` is of the consistency test (`evaluation/families.py`), `step` the place in the greedy
+    order."""
 
     verdicts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(VERDICT_COLUMNS)))
-    """How many records are named as members: `pruneaudit records` adds it. A row per release and victim of `kind`
-    "model": the list of that victim, at a false discovery rate of `fdr`. A row per release of `kind` "recipe": the
-    samples that the recipe exposes, tested over `num_victims`. Counts only; the records themselves are in records.csv.
-    `fewest` is the shortest list that is possible, `largest_p` the largest p-value among the named, `share_nonmembers`
-    the realised share of non-members among them, `share_found` that of the members that are named."""
+    """Numbers of records that are named as members; `pruneaudit records` adds this table. A row per release and victim
+    of `kind` "model": the list of that victim, at a false discovery rate of `fdr`. A row per release of `kind`
+    "recipe": the samples that the recipe exposes, tested over `num_victims`. Counts only; the records themselves are in
+    records.csv. `fewest` is the shortest list that is possible, `largest_p` the largest p-value among the named,
+    `share_nonmembers` the realised share of non-members among them, `share_found` that of the members that are
+    named."""
 
     def __post_init__(self) -> None:
         for name in (*TABLES, *LONG_TABLES, *OPTIONAL_TABLES):

@@ -1,11 +1,11 @@
-"""Tests whether the attacks work on this machine, by playing each where the right answer is known.
+"""Tests whether the attacks work on this machine, by playing each on data with a known answer.
 
     nothing to find   predictions that do not depend on membership: the AUC must not differ from 0.5
     planted           members' confidence is raised: the AUC must be above 0.5, and that of the negated scores below
 
 An attack that uses its victims' membership, or does not leave a victim out of its own references, fails the
 first test. One with a reversed sign, or that finds nothing, fails the second. The first test can also use a run's
-stored signals: every victim's membership row is redrawn at random, while references keep theirs. The made-up banks
+stored signals: every victim's membership row is redrawn at random, while references keep theirs. The simulated banks
 come in two releases, for attacks on pairs of releases; stored signals are of one release, so those attacks are not
 tested on them.
 
@@ -71,7 +71,7 @@ class Verdict:
     attack: str
     null: Played
     planted: Played | None
-    """None if only the stored signals of a run were attacked, or if it is no attack for the planted bank."""
+    """None if only the stored signals of a run were attacked, or if the attack does not suit the planted bank."""
     problem: str
     """The problem, in two words; empty if the attack works."""
 

@@ -1,4 +1,4 @@
-"""The path of a search: which candidates each rung compared, on which models, and who left it why.
+"""The path of a search: the candidates of each rung, its models, and the reason for each candidate that left.
 
 Figures of different rungs have different references and are never compared with each other.
 """
@@ -60,7 +60,7 @@ class SearchPath(Options):
     confirm_model_ids: tuple[int, ...] = ()
     """The models of the half that confirms: none of them is in a rung."""
     listed: tuple[str, ...] = ()
-    """The list that was confirmed, in its order."""
+    """The candidates to confirm, in their order."""
     passed_over: tuple[PassedOver, ...] = ()
     """Those of the last rung that are not on the list, and candidates that never entered a rung."""
     naive: str = ""

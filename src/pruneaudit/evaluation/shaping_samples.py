@@ -1,4 +1,4 @@
-"""Did a method reveal the samples that it used beside the members, such as those of calibration?
+"""Tests whether a method revealed the samples that it used in addition to members, such as calibration samples.
 
 A release can be made with public or holdout samples: to calibrate, to distil, to choose an epoch. These samples are in
 no training set of the dense networks, but can leak all the same. Here an attacker tells them from holdout samples that
@@ -6,7 +6,7 @@ no network has used. The score of a sample is the change in logit-scaled confide
 same network's release: higher = more likely used. If the dense networks used the samples too, it is phi itself.
 
 All networks of a release use the same samples, so there are no references without them, and the attack is a simple one.
-A figure near 0.5 is no proof: a stronger attack may find more.
+A figure near 0.5 proves nothing: a stronger attack may find more.
 """
 
 # V victims, N samples
@@ -30,7 +30,7 @@ MIN_SIDE = 30
 
 @dataclass(frozen=True)
 class Used:
-    """The samples that a release used beside the members."""
+    """The samples that a release used in addition to the members."""
 
     release: str
     by: tuple[str, ...]
@@ -40,7 +40,7 @@ class Used:
     part: str
     """The part of the data that they come from: `public` or `holdout`."""
     also_by_dense: bool
-    """Whether the dense networks used samples beside their members too."""
+    """Whether the dense networks also used these samples."""
 
 
 def shaping_row(used: Used, release: Signals, dense: Signals, victims: Sequence[int] | np.ndarray) -> dict[str, Any]:

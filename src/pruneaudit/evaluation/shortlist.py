@@ -1,8 +1,8 @@
 """The list that is confirmed, and its order: both come from the search half alone.
 
 Fixed-sequence testing stops at the first failure, so the list begins with the safest candidate: the one whose p-value
-on the search half, the largest over its limits, is the smallest. A candidate that is no better than a safer one would
-only add a risk to stop early, so it is left out. Each candidate of the list is therefore better (smaller, by
+on the search half, the largest over its limits, is the smallest. A candidate that is no better than a safer one is left
+out, because it would only add a risk of stopping early. Each candidate of the list is therefore better (smaller, by
 `Limits.minimize`) and riskier than the one before it.
 """
 
@@ -18,7 +18,7 @@ from pruneaudit.evaluation.certificate import Candidate, PassedOver
 from pruneaudit.evaluation.limits import ACCURACY, Limits
 
 NOTHING = 3.0
-"""If nothing is certified, that counts like so many times the most expensive candidate of the list."""
+"""If nothing is certified, the cost counts as this many times that of the most expensive candidate of the list."""
 HOPELESS = 0.5
 """A p-value on the search half above this: the estimate itself breaks a limit."""
 

@@ -24,9 +24,9 @@ class NetworkOptions:
     weights_key: str = ""
     """Key of the weights in a checkpoint, such as "state_dict.student"; default: the key that fits."""
     mean: Sequence[float] | None = None
-    """Mean to subtract from uint8 images, per channel or one for all, in units of [0, 1]; default: the source's."""
+    """Mean to subtract from uint8 images scaled to [0, 1], per channel or one for all; default: that of the source."""
     std: Sequence[float] | None = None
-    """Standard deviation to divide them by, per channel or one for all; default: the source's."""
+    """Standard deviation to divide the images by, per channel or one for all; default: that of the source."""
 
     @property
     def is_normalised_by_user(self) -> bool:
@@ -49,18 +49,18 @@ class Queries:
     count: int = 1
     """Q, the number of queries; those after the first are random crops and flips of an image."""
     sensitivity: bool = False
-    """Collect the sensitivities for the attack `samia`; 11 more predictions for every sample."""
+    """Also collect the sensitivities for the attack `samia`; takes 11 more predictions for every sample."""
     seed: int = 0
     """Seed of augmented queries and of noise."""
     structure: bool = False
-    """Also collect which weights and channels each network keeps, for the attack `mask_filter`: from `masks`, or from
-    masks that were written beside the weights, or from the zeros of the weights."""
+    """Also collect which weights and channels each network keeps, for the attack `mask_filter`. Taken from `masks`,
+    else from mask files next to the weights, else from the zeros of the weights."""
     masks: Sequence[str | Path] = ()
-    """Files of masks, one per model in the order of the weights, each with 0 or 1 for every weight by the parameter's
-    name, also with torch's ending "_mask"; patterns work. They turn `structure` on."""
+    """Files of masks, one per model in the order of the weights, or patterns of such files. Each has 0 or 1 for every
+    weight, under the parameter's name or that name with torch's ending "_mask". They turn `structure` on."""
     start: str | Path = ""
-    """The file of public weights from which all networks were trained: also collects what the attack `mask_saliency`
-    needs. It turns `structure` on."""
+    """The file of public weights from which all networks were trained. It also collects the input of the attack
+    `mask_saliency`, and turns `structure` on."""
 
     def __post_init__(self) -> None:
         if self.masks or self.start:

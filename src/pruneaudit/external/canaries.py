@@ -1,7 +1,8 @@
-"""Canaries in a user's one model: the files to train with, and their rows beside the data to ask the model about.
+"""Canaries in one model of a user: files to train with, and rows to query the model with, in addition to the data.
 
-A canary and a row of the data with the same x tell on each other, so they count as copies: the canary is scored, the
-other row is not. A row whose membership contradicts the coin of its canary is refused: the epsilon would be wrong.
+A canary and a row of the data with the same x reveal each other's membership, so they count as copies: the canary is
+scored, the other row is not. A row whose membership contradicts the coin of its canary is refused: the epsilon would be
+wrong.
 """
 
 # n canaries, M models, N samples
@@ -65,7 +66,7 @@ class CanaryFiles:
         for option, path in named.items():
             other = taken.setdefault(path.resolve(), option)
             if other != option:
-                raise UserError(f"{option}: got {path}, which is also {other}; name another file")
+                raise UserError(f"{option}: got {path} for {other} too; name another file")
             end = ".csv" if are_texts and option != "--out" else ".npz"
             if path.suffix != end:
                 raise UserError(f"{option}: got {path}, expected a file that ends in {end}, such as {path}{end}")
@@ -185,8 +186,9 @@ def _joined_membership(
     is_victim = membership.get("is_victim", np.ones(num_models)).astype(bool)
     if is_victim.sum() != 1:
         raise UserError(
-            f"got {is_victim.sum()} victims, expected 1: the coins are those of one training; give one file, or mark"
-            " the trained network in is_victim and all others, trained without canaries, as not"
+            f"got {is_victim.sum()} victims, expected 1, because the coins belong to one training; give only that "
+            f"network's file, or set is_victim to true for it and to false for all networks that were trained without "
+            f"the canaries"
         )
     repeats = np.flatnonzero(canary_of >= 0)  # rows of the data
     victim = int(np.flatnonzero(is_victim)[0])
@@ -205,7 +207,7 @@ def _joined_membership(
         if key in membership:
             joined[key] = np.concatenate([np.zeros(num, dtype=membership[key].dtype), membership[key]])
     if "canary" in membership:
-        raise UserError("the membership has canaries of its own; leave its key 'canary' out")
+        raise UserError("the membership already has canaries; leave its key 'canary' out")
     for key in ("holdout", "unknown", "placebo"):
         if key in membership:
             joined[key] = np.concatenate([np.zeros(num, dtype=bool), membership[key].astype(bool)])

@@ -1,4 +1,4 @@
-"""Prunes a network given as a file of weights and a function that builds it."""
+"""Compresses a network that is given as a file of weights and a function that builds it."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Asked:
     seed: int = 0
     """Seed of all random draws."""
     calibration: str | None = None
-    """Samples for methods that look at some: a source, or an `.npz` file, whose labels only some methods need."""
+    """Samples for methods that need some: a source, or an `.npz` file; only some methods need labels."""
     student: str | Callable[..., Any] | None = None
-    """For `distil`: builds the network that learns, as `factory` does the other."""
+    """For `distil`: builds the student, in the same way as `factory` builds the given network."""
     is_exported: bool = False
     """Whether the calibration samples also serve to compare an exported file."""
 
@@ -77,7 +77,8 @@ class PrunedCheckpoint:
     calibration: Samples | None = None
     """The calibration samples."""
     beside: tuple[Path, ...] = ()
-    """Files of the network's folder that hold for the compressed one too: its configuration, its tokenizer."""
+    """Files of the network's folder that are also valid for the compressed network: its configuration, its
+    tokenizer."""
 
     def save(self, folder: str | Path, force: bool) -> Path:
         """Writes the folder; see `CompressedModel.save`."""

@@ -62,7 +62,7 @@ class Collected:
     fed_as: str
     """How samples were fed to the networks."""
     notes: tuple[str, ...]
-    """Reasons why an audit would be weaker than it looks, one line each."""
+    """Notes on what makes an audit weaker than it looks, one line each."""
 
 
 def collect_signals(
@@ -137,8 +137,8 @@ def collect(
     notes |= dict.fromkeys(audit_data.notes)
     if queries.count > 1 and audit_data.kind == "table":
         raise UserError(
-            f"queries: got {queries.count} for a table, expected 1; only images are cropped and flipped, and tokens of"
-            " texts dropped"
+            f"queries: got {queries.count} for a table, expected 1; further queries exist only for images (crops and "
+            f"flips) and texts (dropped tokens)"
         )
     for place in dict.fromkeys(filter(None, map(folder_of, files))):
         check_tokenizer(audit_data, place)
@@ -185,7 +185,7 @@ def collect(
         notes.setdefault(NO_STRUCTURE)
     if frame.fitting.sum() >= MIN_HOLDOUT:
         collected["features"] = input_features(numbers_of(audit_data, frame.fitting), frame.fitting)
-    runtime.progress.say("do members and others differ before any model looks?")
+    runtime.progress.say("testing whether members and others differ in their inputs")
     collected["inputs_auc"] = _inputs_auc(frame, audit_data, notes.setdefault)
     signals = dataclasses.replace(frame, **collected)
     tell_implausible(signals, notes.setdefault)

@@ -107,7 +107,7 @@ class Given:
     calibration: Any = None
     student: nn.Module | Callable[[], nn.Module] | None = None
     has_calibration_for_more: bool = False
-    """Whether the calibration samples are used for something besides the method."""
+    """Whether the calibration samples also have another use than the method."""
 
 
 def make_compressed(model: nn.Module, method: Method, given: Given, seed: int) -> CompressedModel:
@@ -282,8 +282,8 @@ def _check_scores_classes(network: nn.Module, samples: Samples, method: Method) 
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
         got = f"outputs {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise UserError(
-            f"calibration: method '{method.name}' needs a network that returns logits (N, C) of two classes or more,"
-            f" got {got}; return those, or choose a method without labels"
+            f"calibration: method '{method.name}' needs a network that returns logits (N, C) of two classes or more, "
+            f"got {got}; return such logits, or choose a method without labels"
         )
 
 
@@ -365,7 +365,9 @@ def _beginning(
         network = initial if isinstance(initial, nn.Module) else initial()
         shapes = [{name: value.shape for name, value in part.named_parameters()} for part in (network, model)]
         if shapes[0] != shapes[1]:
-            raise UserError("initial: got a network of another architecture than model; give one of the same")
+            raise UserError(
+                "initial: got a network of another architecture than model; give one of the same architecture"
+            )
         return network
 
     return beginning

@@ -4,11 +4,10 @@
 |---|---|
 | model.safetensors | all parameters and buffers |
 | compressed.safetensors | kept weights, codes and scales, shared values: they rebuild the compressed weights |
-| mask.safetensors | which weights are kept, if some were removed |
-| structure.json | what was removed from the architecture, if it is smaller |
-| history.csv | the fine-tuning, one row per epoch, if our loop trained |
-| config.json, tokenizer.json, ... | of a network of Transformers: copies of its folder's files, by the command line |
-| summary.json | method, sparsity, sizes, layers, accuracy; SHA-256 of the other files; written last |
+| mask.safetensors | the mask of kept weights, if some were removed | | structure.json | the parts that were removed
+from the architecture, if it is smaller | | history.csv | the fine-tuning, one row per epoch, if the package's loop
+trained | | config.json, tokenizer.json, ... | of a network of Transformers: copies of its folder's files, by the
+command line | | summary.json | method, sparsity, sizes, layers, accuracy; SHA-256 of the other files; written last |
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Duplicate samples in the data, with a user's membership.
 
-A network was trained on x if any copy of x was in its training set. The other copies are then not non-members, whatever
-the membership says: as a reference the model counts as trained on x, and the copies are not scored for that model.
+A network was trained on x if any copy of x was in its training set. Its other copies are then not really non-members,
+even if the membership says so. As a reference, the model counts as trained on x, and these copies are not scored for
+that model.
 """
 
 # M models, N samples

@@ -116,9 +116,11 @@ def _chosen(checkpoint: Checkpoint, network: nn.Module, path: Path, asked: _Key,
     first, *others = sorted(different.values(), key=_rank)
     if others and _rank(first) == _rank(others[0]):
         keys = " or ".join([first, *others])
-        raise UserError(f"{path}: several keys hold weights of the network; choose one: {asked.advice(keys)}")
+        raise UserError(f"{path}: several keys have weights that fit the network; choose one: {asked.advice(keys)}")
     if others:
-        note(f"weights: uses those under '{first}'; there are also {_some(others)}: choose with {asked.option}")
+        note(
+            f"weights: uses those under '{first}'; there are also {_some(others)}; to choose others, use {asked.option}"
+        )
     return tried[first]
 
 

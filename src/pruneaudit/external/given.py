@@ -18,7 +18,7 @@ from pruneaudit.signals.arrays import as_array
 from pruneaudit.training.samples import Samples
 
 _TYPES = "token_type_ids"
-"""Which of two texts a token is of; 0 everywhere is what networks assume without it."""
+"""The text (of two) that a token belongs to; without it, networks assume 0 everywhere."""
 
 
 def tensor_of(given: Any, name: str) -> Tensor:
@@ -59,8 +59,8 @@ def texts_of(given: Mapping[str, Any], y: Tensor | None, device: torch.device | 
     other = [key for key in arrays if key not in (IDS, MASK)]
     if other:
         raise UserError(
-            f"{name}: got '{other[0]}', expected {IDS} and {MASK} alone; leave it out, or write a network"
-            " around yours that adds it"
+            f"{name}: got '{other[0]}', expected {IDS} and {MASK} alone; leave it out, or wrap your network in one "
+            f"that adds it"
         )
     try:
         found = tokens_in({**arrays, SIZE: np.array(int(arrays[IDS].max(initial=0)) + 1)})

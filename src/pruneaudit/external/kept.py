@@ -1,4 +1,4 @@
-"""Which weights and channels users' networks keep: from files of masks, or from the zeros of their weights.
+"""Finds the weights and channels that users' networks keep: from files of masks, or from the zeros of their weights.
 
 | what is known of a file of weights | bits |
 |---|---|

@@ -1,4 +1,4 @@
-"""Builds users' networks: with a function of theirs, as a packaged network, or as a folder of Transformers says."""
+"""Builds users' networks: with their own function, from a packaged network, or from a folder of Transformers."""
 
 # C classes
 
@@ -83,8 +83,8 @@ def _packaged(
     """
     if input_shape is None or num_classes is None:
         raise UserError(
-            f"factory: network '{name}' needs samples and classes to be built; give --data or --test-data, or a factory"
-            " of yours"
+            f"factory: building network '{name}' needs samples and classes; give --data or --test-data, or your own "
+            f"factory"
         )
     shape, width = input_shape, num_classes
 

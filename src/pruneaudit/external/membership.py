@@ -1,4 +1,4 @@
-"""A user's membership, brought into the order of the files of weights.
+"""Reads a user's membership, and puts it into the order of the files of weights.
 
 | key | shape | |
 |---|---|---|

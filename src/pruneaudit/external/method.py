@@ -107,7 +107,8 @@ def method_of(method: str | Plugin | Sequence[str | Plugin], degrees: Mapping[st
     for degree, value in given.items():
         if degree not in there:
             raise UserError(
-                f"{degree}: got {value}, but '{plugins[0].name}' has none{nearest(degree, there)}; its degree is"
+                f"{degree}: got {value}, but '{plugins[0].name}' has no such degree{nearest(degree, there)}; its "
+                f"degree is"
                 f" {there[0]}: give it as an option, '{plugins[0].name}:{there[0]}=...'"
             )
     for plugin in plugins:
@@ -179,11 +180,11 @@ def check_student(method: Method, has_student: bool) -> None:
     """
     if method.has_teacher and not has_student:
         raise UserError(
-            f"student: method '{method.name}' teaches a new network, and there is none; give student=a network or a"
+            f"student: method '{method.name}' trains a new network, but none was given; give student=a network or a"
             " function that builds it, on the command line --student MODULE:FUNCTION"
         )
     if has_student and not method.has_teacher:
-        raise UserError(f"student: method '{method.name}' teaches no network; leave it out, or use distil")
+        raise UserError(f"student: method '{method.name}' does not train a new network; leave it out, or use distil")
 
 
 def _checked_sparsity(sparsity: Any) -> float:
@@ -209,16 +210,17 @@ def check_calibration(method: Method, has_samples: bool, has_other_use: bool = F
         wanted = step.compressor.num_samples(step.options)
         labels = " with labels, (x, y)" if method.needs_labels else ""
         raise UserError(
-            f"calibration: method '{step.name}' looks at {wanted or 'all'} samples{labels}, and there are none; give"
+            f"calibration: method '{step.name}' needs {wanted or 'all'} samples{labels}, but none were given; give"
             f" calibration={'(x, y)' if labels else 'x'}, on the command line --calibration FILE.npz or a source"
         )
     if has_samples and not method.looking and not has_other_use:
-        raise UserError(f"calibration: method '{method.name}' looks at no samples; leave them out")
+        raise UserError(f"calibration: method '{method.name}' uses no samples; leave them out")
 
 
 def needs_training(name: str) -> UserError:
     """The error for a method that works in training, without training."""
     return UserError(
-        f"method '{name}' works in training, but there is none; give finetuning=FineTuning((x, y), epochs=...), or"
+        f"method '{name}' works during training, but there is no training; give finetuning=FineTuning((x, y), "
+        f"epochs=...), or"
         " FineTuning(train=a function (model, hooks, phase, epochs)); on the command line --data and --epochs"
     )

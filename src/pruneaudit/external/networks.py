@@ -1,4 +1,4 @@
-"""Asks users' networks: recognises the form of their answers, and collects predictions."""
+"""Queries users' networks: recognises the form of their answers, and collects predictions."""
 
 # N samples, C classes, B batch
 

@@ -2,7 +2,7 @@
 
 The audited network simulates integers in float32: the same values up to rounding. Onnxruntime adds in another order,
 and its int8 kernels round once where the simulation rounds at several places. So a value halfway between two codes can
-get either, and that code reaches later layers. What is accepted:
+get either one, and that code reaches later layers. These differences are accepted:
 
 | the file | accepted |
 |---|---|

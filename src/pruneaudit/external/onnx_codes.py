@@ -1,4 +1,4 @@
-"""Puts what a compressed network consists of into its ONNX graph: codes, shared values, int8 activations.
+"""Puts the parts of a compressed network into its ONNX graph: codes, shared values, int8 activations.
 
 | in the state | in the graph |
 |---|---|

@@ -1,4 +1,4 @@
-"""Writes a network that was compressed outside a study as ONNX, with a note beside it."""
+"""Writes a network that was compressed outside a study as ONNX, with a note in a separate file."""
 
 # N inputs, B batch
 

@@ -1,8 +1,8 @@
-"""Writes a network as an ONNX file that holds what was audited, after comparing it in onnxruntime.
+"""Writes the audited network as an ONNX file, after comparing both in onnxruntime.
 
 Weights on a grid are stored as codes and scales, shared values once, and activations of 8 bits as int8 kernels
-(`onnx_codes.py`). The file is written only if onnxruntime agrees with the network (`onnx_check.py`). It holds no
-sample: the graph is traced with zeros.
+(`onnx_codes.py`). The file is written only if onnxruntime agrees with the network (`onnx_check.py`). The file contains
+no samples: the graph is traced with zeros.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pruneaudit.external.onnx_graph import float_graph, fold_norms
 from pruneaudit.external.onnx_inputs import ComparedInputs
 
 NOTE = ".json"
-"""Suffix of the note beside a file."""
+"""Suffix of the file with the note."""
 ONNX_MODULES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -42,7 +42,7 @@ class OnnxFacts:
     agreement: Agreement
     """Onnxruntime against the network."""
     stored: Mapping[str, str]
-    """By parameter name the type of the codes of each weight that has codes; `float32` where they had to be left."""
+    """By parameter name the type of the codes of each weight that has codes; `float32` for weights without codes."""
     num_bytes: int
     """Size of the file."""
     float_bytes: int

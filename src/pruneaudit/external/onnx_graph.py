@@ -4,8 +4,8 @@ torch writes the graph; its optimiser would rename weights and fold BatchNorm in
 graph while it runs. BatchNorm is then folded here, as a factor per output channel: rounding per channel commutes with
 it, so the codes of a rounded weight stay as they are, and their scale takes the factor.
 
-The graph is traced with zeros, and descriptions that torch adds to nodes are removed: they hold paths of the user's
-source. So a file holds weights and nothing else.
+The graph is traced with zeros, and descriptions that torch adds to nodes are removed, because they contain paths of the
+user's source. So a file contains weights and nothing else.
 
 A network for texts gets the inputs `input_ids` and `attention_mask`, int64, in batches of any size and texts of any
 length, if the network has no fixed one. Its table of positions says how many tokens a text can have at most.
@@ -36,7 +36,7 @@ OPSET = 21
 """The first with codes of 4 bits, and with a scale per group of weights."""
 _LAYERS = ("Conv", "ConvTranspose", "Gemm")
 _NUM_TRACED = 2
-"""Batch size while tracing: with 1, torch would take the batch for fixed."""
+"""Batch size while tracing: with 1, torch would fix the batch size."""
 
 
 class Graph:

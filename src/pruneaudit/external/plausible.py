@@ -1,4 +1,4 @@
-"""Checks a membership by the models' accuracies: it may be in the wrong order, or of other models.
+"""Checks a membership by the models' accuracies: it may be in the wrong order, or belong to other models.
 
 It only warns: a bank that does not overfit looks like one with a wrong membership.
 """
@@ -56,7 +56,10 @@ def tell_implausible(signals: Signals, warn: Callable[[str], None]) -> None:
     """
     _tell_equal_rows(signals, warn)
     if not len(signals.victims):
-        warn("no model was trained on any of these samples: they can only be references of others (--references)")
+        warn(
+            "no model was trained on any of these samples, so these models can only serve as references for others "
+            "(--references)"
+        )
         return
     failed = not_learned(signals, accuracies(signals))
     if failed:
@@ -80,8 +83,8 @@ def _tell_odd_models(models: Sequence[ModelAccuracy], warn: Callable[[str], None
     if odd and len(odd) < (1 - MOST) * len(models):
         named = [f"{model.name} ({model.members:.1%} and {model.others:.1%})" for model in odd]
         warn(
-            f"{_listed(named)}: not clearly better on members than on others, as {len(models) - len(odd)} of"
-            f" {len(models)} models are; check that these rows of the membership belong to these files"
+            f"{_listed(named)}: not clearly better on members than on others, unlike {len(models) - len(odd)} of "
+            f"{len(models)} models; check that these rows of the membership belong to these files"
         )
 
 

@@ -1,4 +1,4 @@
-"""The public weights that users' networks were trained from: what a step there would do to what they keep."""
+"""Computes how a training step at the public initial weights would change the weights that users' networks keep."""
 
 # N samples
 
@@ -31,8 +31,8 @@ def start_file(given: str | Path) -> Path:
         raise UserError(f"start: {given}: found {len(found)} files, expected one; name the file")
     if structure := structure_of(found[0]):
         raise UserError(
-            f"start: {found[0]} is of a network with a changed architecture ({structure.name} is beside it), expected"
-            " that of the factory; give the weights from before the compression"
+            f"start: {found[0]} is of a network with a changed architecture (its folder has {structure.name}), "
+            f"expected the architecture of the factory; give the weights from before the compression"
         )
     return found[0]
 

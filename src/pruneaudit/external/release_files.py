@@ -50,7 +50,9 @@ def new_release_files(folder: Path, names: Sequence[str]) -> Iterator[Mapping[st
     """
     for name in names:
         if Path(f"{name}.npz").name != f"{name}.npz" or name.startswith(".") or "\0" in name:
-            raise UserError(f"weights: got the name '{name}' for a release, expected one that a file can have")
+            raise UserError(
+                f"weights: got the name '{name}' for a release, expected a name that is possible for a file"
+            )
     files = {name: f"{name}.npz" for name in names}
     with new_folder(folder, [*files.values(), LIST_FILE]) as staging:
         staging.chmod(PRIVATE_MODE)

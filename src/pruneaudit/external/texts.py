@@ -1,7 +1,7 @@
-"""Checks that a user's network takes some texts, before it is asked about any.
+"""Checks that a user's network accepts some texts, before it is queried with any.
 
-Ids beyond a network's vocabulary, and texts beyond its positions, fail somewhere in the middle of its code, for some
-texts only, and on a GPU they stop the whole process. So both are looked for first, on the CPU.
+Ids beyond a network's vocabulary, and texts beyond its positions, make its code fail, for some texts only, and on a GPU
+they stop the whole process. So both are checked first, on the CPU.
 """
 
 # T tokens

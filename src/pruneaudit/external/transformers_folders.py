@@ -1,8 +1,8 @@
 """Users' folders of Transformers: their architecture, their tokenizer, and the order of their classes.
 
-`models/hf.py` says what such a folder has, and what is refused. Here is what else users' own networks bring: data whose
-classes may be in another order than the network's, and ids that another tokenizer may have made. Both would make an
-audit wrong without any error.
+`models/hf.py` describes such a folder, and the cases that are refused. This file checks two further risks of users' own
+networks: the classes of the data may be in another order than the network's, and another tokenizer may have made the
+ids. Both would make an audit wrong without any error.
 """
 
 # N samples, C classes
@@ -73,8 +73,8 @@ def architecture_of(files: Sequence[Path]) -> dict[str, Any]:
     if len(found) != 1:
         first, second = [*found.values()][:2]
         raise UserError(
-            f"weights: {first / CONFIG_FILE} and {second / CONFIG_FILE} are of different architectures, expected models"
-            " of one; collect them apart"
+            f"weights: {first / CONFIG_FILE} and {second / CONFIG_FILE} are of different architectures, expected "
+            f"models of one architecture; collect them separately"
         )
     config: dict[str, Any] = json.loads(next(iter(found)))
     return config
@@ -156,8 +156,8 @@ def check_tokenizer(data: AuditData, folder: Path) -> None:
     differ = (first[1] != second[1]) | (first[0] != second[0]).any(axis=1)
     if differ.any() or own.vocabulary.padding != other.vocabulary.padding:
         raise UserError(
-            f"tokenizer: that of the data gives other ids than {folder / TOKENIZER_FILE}, which the network was trained"
-            f" with, for {differ.sum():,} of {len(texts):,} texts; name it in the source: text:FILE:tokenizer={folder}"
+            f"tokenizer: that of the data gives other ids than {folder / TOKENIZER_FILE}, the network's own, for "
+            f"{differ.sum():,} of {len(texts):,} texts; name it in the source: text:FILE:tokenizer={folder}"
         )
 
 
@@ -181,8 +181,8 @@ def with_labels_of(data: AuditData, folder: Path, note: Callable[[str], None]) -
         _check_shared(data.classes, names, folder)
         if names:
             note(
-                f"{folder / CONFIG_FILE}: names the classes {_few(names)}, the data {_few(data.classes)}; they are"
-                " taken in this order"
+                f"{folder / CONFIG_FILE}: names the classes {_few(names)}, but the data name them "
+                f"{_few(data.classes)}; they are matched in this order"
             )
         return data
     if data.num_classes < num_classes:

@@ -33,7 +33,7 @@ Train = Callable[[nn.Module, Sequence[Hook], str, int | None], Any]
 TRIED = 4
 """Samples to try a network on before it is trained."""
 NO_LABEL = -1
-"""Label of samples without labels: no class, so that a method that uses it fails."""
+"""Label of samples without labels. It is not a class, so a method that uses it fails."""
 
 
 class FineTuning:

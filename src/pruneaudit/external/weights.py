@@ -95,7 +95,7 @@ def _read_pickled(path: Path) -> Mapping[Any, Any]:
         if "weights only load failed" in what.lower():
             refused = _REFUSED_CLASS.search(str(error))
             named = f", such as {refused[1] or refused[2]}" if refused else ""
-            what = f"it holds objects other than tensors{named}, which could be code"
+            what = f"it contains objects other than tensors{named}, which could be code"
         raise UserError(f"{path}: refused ({what}); {_ADVICE}") from None
     if not isinstance(held, Mapping):
         raise UserError(

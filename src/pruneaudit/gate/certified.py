@@ -1,7 +1,7 @@
-"""The gate for certificates: does a certificate of `pruneaudit choose` cover the budgets that were set beforehand?
+"""The gate for certificates: checks whether a certificate of `pruneaudit choose` covers given budgets.
 
-A certificate answers for its own limits. A budget is covered if the certificate has a limit of the same figure that is
-no higher. Bounds below the limits are not used: they hold one by one, and the chosen network was chosen among several.
+A certificate guarantees only its own limits. It covers a budget if it has a limit of the same figure that is not
+higher. Bounds below the limits are not used: each is valid alone, but the network was chosen among several.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def read_certificate(file: Path) -> tuple[Certificate, tuple[str, ...]]:
     found = Certificate.read(file)
     problems = check_sealed(file.parent, [file.name])
     if problems[SEALED_FILES]:
-        return found, (f"there is no {SEALED_FILES} beside it, so it is not known whether it was changed",)
+        return found, (f"there is no {SEALED_FILES} in its folder, so it is unknown whether it was changed",)
     if problem := problems.get(file.name):
         raise UserError(f"{file}: {problem}; choose again: pruneaudit choose STUDY.toml")
     return found, ()

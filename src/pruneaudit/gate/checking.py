@@ -2,9 +2,9 @@
 
 A pure function of `Results`. A budget applies to every attack of the run, under every kind of references, because an
 attacker uses the strongest one. The gate compares the upper end of the 95% interval with the budget, so a small study
-with wide intervals does not pass because it is small. An upper end equal to the budget is within. An upper end above it
-does not mean that the run leaks more than the budget, only that the run was not shown to be within it. The figures are
-means over victims.
+does not pass just because its intervals are wide. An upper end equal to the budget is within. An upper end above the
+budget does not mean that the run leaks more than the budget, only that the run was not shown to be within it. The
+figures are means over victims.
 
 Figures of an attack that failed the run's own sanity checks (`pruneaudit.evaluation.recorded_checks`) cannot be
 trusted. A missing or suppressed figure overrides all others: the gate then reports that the question was not answered
@@ -44,7 +44,7 @@ from pruneaudit.study.lineage import counterparts
 
 GUESSING_AUC = 0.5
 ANY = "any"
-"""As an attack or as references: all of the run."""
+"""As an attack, or as references: all that the run has."""
 
 
 def check(
@@ -110,8 +110,8 @@ def _check_choice(
         raise UserError("this run has no findings of any attack; expected the folder of a finished run")
     if attack is None and (declared := chosen_later(results)):
         raise UserError(
-            f"these findings are of attacks that were chosen after the run, without {declared}, which the study"
-            f" declared; name one with --attack, or run it: pruneaudit attack RUN --attacks {declared}"
+            f"these findings are of attacks that were chosen after the run, but the study declared {declared}; name "
+            f"an attack with --attack, or run the declared one: pruneaudit attack RUN --attacks {declared}"
         )
     if attack is not None:
         _known("--attack", attack, (*attacks, ANY))

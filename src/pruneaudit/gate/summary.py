@@ -74,7 +74,7 @@ def _sentence(gate: Gate) -> str:
     if suppressed:
         missing = "1 figure is" if suppressed == 1 else f"{suppressed} figures are"
         others = f" {over} of the others {_was(over)} not shown to be within budget." if over else ""
-        said = f"{missing} missing or refused, of {total}, so the question is not answered."
+        said = f"{missing} missing or refused, of {total}, so the question stays open."
         return f"{said}{others} {rule}"
     if over:
         figures = "figure" if total == 1 else "figures"

@@ -1,4 +1,4 @@
-"""Which samples a bank exposes in each of two releases, and whether one release exposes more of them.
+"""Finds the samples that a bank exposes in each of two releases, and tests whether one release exposes more of them.
 
 A victim *finds* a member if its score exceeds the victim's threshold, at which its false-positive rate is a fixed
 level, determined on its own non-members as in `tpr_at_fpr`. The *detection rate* of a sample is the share of the
@@ -10,7 +10,7 @@ The test must account for three dependencies: samples share victims (a victim wi
 share samples (a non-member with a high score raises many thresholds), and both releases have the same victims and
 samples. So D is not tested sample by sample as in McNemar's test. If nothing has changed, a victim's two releases are
 exchangeable: p is how often D is at least as far from 0 when those of random victims are swapped. (Scores stay the
-same, which ignores that a victim is also a reference of the other half of the bank.) That takes the samples as given.
+same; this ignores that a victim is also a reference of the other half of the bank.) This treats the samples as fixed.
 For the draw of samples, a normal variable is added to every such D, with the variance
 
     max(0, moved - B) + max(0, S - T - moved)

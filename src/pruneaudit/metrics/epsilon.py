@@ -23,7 +23,7 @@ from pruneaudit.metrics.arrays import Floats, checked
 from pruneaudit.metrics.intervals import binomial_interval
 
 PRECISION = 1e-6
-"""Largest difference between the exact one-run bound and the returned one, which is lower."""
+"""The returned one-run bound is at most this much lower than the exact one."""
 OneRunBound = Callable[[int, int, int, float, float], float]
 """Of canaries, guesses, right guesses, delta and alpha."""
 

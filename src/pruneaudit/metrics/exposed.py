@@ -1,4 +1,4 @@
-"""Which samples a recipe exposes: an exact test per sample over the networks that the recipe made.
+"""Tests which samples a recipe exposes: an exact test per sample over the networks that the recipe made.
 
 For one sample, are the scores of victims trained on it higher than those of the others? If training on a sample does
 not change its scores, they are independent of its membership coins, which are iid over the victims. So every
@@ -9,9 +9,9 @@ other victims' coins.
 
 Ties count against exposure. Then p is at least the p of every way to break them, so it stays valid.
 
-With few victims no p can be small: 1 / C(V, V_in) at best, so 1 / 70 with 8 victims of which 4 are trained on the
-sample. Under Benjamini-Hochberg at q over N samples a list of R samples needs p of at most q R / N, which gives the
-shortest list that is possible at all.
+With few victims no p can be small: 1 / C(V, V_in) at best, so 1 / 70 with 8 victims, 4 of them trained on the sample.
+Under Benjamini-Hochberg at q over N samples, a list of R samples needs p of at most q R / N. So there is a shortest
+possible list.
 """
 
 # V victims, N samples

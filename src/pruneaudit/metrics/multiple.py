@@ -1,4 +1,4 @@
-"""Several tests at once: Holm's step-down procedure, valid whatever the dependence of the tests."""
+"""Several tests at once: Holm's step-down procedure, valid for any dependence of the tests."""
 
 # n tests
 

@@ -3,7 +3,7 @@
 Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235). Under f-differential privacy the trade-off curve f limits how
 many guesses about canaries can be right. Here f is Gaussian (mu-GDP), with mu in place of epsilon. From the same
 guesses this bound is higher than `one_run_epsilon`, which holds for every (epsilon, delta)-DP mechanism. It is a bound
-only if the mechanism's curve really lies above that Gaussian: state this assumption beside the figure.
+only if the mechanism's curve really lies above that Gaussian curve: state this assumption with the figure.
 """
 
 # m canaries, g guesses
@@ -18,7 +18,7 @@ from pruneaudit.metrics.epsilon import checked_count, checked_probabilities
 from pruneaudit.metrics.trade_off import is_refuted
 
 PRECISION = 1e-4
-"""Largest difference between the exact bound and the returned one, which is lower."""
+"""The returned bound is at most this much lower than the exact one."""
 _LEAST = 1e-6
 """Bounds below it count as 0."""
 _LOG_SCALES = (-10.0, 40.0)

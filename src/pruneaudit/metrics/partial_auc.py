@@ -1,4 +1,4 @@
-"""Partial AUC below 1% false positives: how well scores rank if an attacker may almost never accuse wrongly.
+"""Partial AUC below 1% false positives: how well scores rank if an attacker can afford almost no wrong accusation.
 
 The area A under the ROC curve from a false-positive rate of 0 to a = 0.01, standardised (McClish 1989, "Analyzing a
 portion of the ROC curve", Medical Decision Making 9(3), 190-195, doi:10.1177/0272989X8900900307):

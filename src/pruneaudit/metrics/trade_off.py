@@ -1,8 +1,8 @@
-"""How many right guesses about canaries a trade-off curve allows in one training.
+"""Computes how many right guesses about canaries a trade-off curve allows in one training.
 
-Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235). A trade-off curve f gives the least rate of misses at each
-rate of false alarms, of any test of whether a sample was in the training set. It is symmetric here, and given as
-r -> f(1 - r), which keeps its digits for small r.
+Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235). A trade-off curve f gives, for each rate of false alarms, the
+least rate of misses of any membership test. It is symmetric here, and given as r -> f(1 - r), which keeps its digits
+for small r.
 """
 
 # m canaries, g guesses

@@ -5,8 +5,8 @@ samples that are known not to be members (Bates et al. 2023, arXiv 2104.08279):
 
     p = (1 + number of nulls that score at least as high) / (1 + number of nulls)
 
-A non-member and the nulls are exchangeable, so P(p <= t) <= t whatever the scores' distribution; no tail of a normal or
-t distribution is trusted. The price is a floor: no p-value is below 1 / (1 + number of nulls).
+A non-member and the nulls are exchangeable, so P(p <= t) <= t for every distribution of scores, without any assumption
+on tails. The cost is a floor: no p-value is below 1 / (1 + number of nulls).
 
 Benjamini and Hochberg (1995) turn the p-values of N records into a list. It names the R records with the smallest
 p-values, R being the largest number with p_(R) <= R q / N. The expected share of non-members among the named is then at

@@ -1,7 +1,8 @@
 """Gives a user's network for texts the arguments that its `forward` names.
 
-The program calls `network(input_ids=..., attention_mask=...)`, as for Hugging Face's models. A network that calls its
-first argument otherwise gets the ids there; one without `attention_mask` (or `mask`) gets no mask.
+The program calls `network(input_ids=..., attention_mask=...)`, as for Hugging Face's models. If the first argument of a
+network has another name, it still gets the ids. A network without the argument `attention_mask` (or `mask`) gets no
+mask.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Blocks of transformers: self-attention with separate projections, and a pre-norm encoder block.
 
 Vaswani et al. 2017 (arXiv:1706.03762), normalised before each part as in Xiong et al. 2020 (arXiv:2002.04745). The
-projections q, k, v and o are linear layers of their own, so that methods which look for linear layers find each.
-The number of heads follows from the width of q, so removing whole heads changes no attribute.
+projections q, k, v and o are separate linear layers, so that methods for linear layers find each of them. The number of
+heads follows from the width of q, so removing whole heads changes no attribute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds classifiers of Hugging Face Transformers, offline, and reads their folders.
 
-Forward hooks on the network give each text positions of its own, and take the logits from its answer. So its weights
-keep the names that they have in Transformers.
+Forward hooks on the network give each text its own positions, and take the logits from the output. So weights keep the
+names that they have in Transformers.
 """
 
 # B batch, T positions, C classes

@@ -1,6 +1,6 @@
-"""The configuration of a network of Transformers: what the study or a folder states, and facts of the data.
+"""The configuration of a network of Transformers, from the study or a folder and from the data.
 
-Whatever contradicts the data is refused in one line, before any training.
+A configuration that contradicts the data is refused before any training.
 """
 
 # T positions of a text, C classes
@@ -69,7 +69,8 @@ def config_of(given: Mapping[str, Any], input_shape: tuple[int, ...], num_classe
         raise UserError(f"model 'hf': config of '{kind}': {in_one_line(error)}") from error
     if config.num_labels != num_classes:
         raise UserError(
-            f"model 'hf': its network has {config.num_labels} classes (num_labels), the data have {num_classes}; leave"
+            f"model 'hf': its network has {config.num_labels} classes (num_labels), but the data have {num_classes}; "
+            f"leave"
             " num_labels out, or with a folder set new_head = true"
         )
     if isinstance(input_shape, TokenShape):

@@ -3,8 +3,8 @@
 Liu et al. 2022 (arXiv:2201.03545): patches, stages of blocks (7x7 depthwise convolution, LayerNorm, two linear layers
 at each pixel, a learned scale), LayerNorm and a strided convolution between stages, the mean over the image, LayerNorm,
 a linear classifier. Deviations: a size for small images (its Tiny has patches of 4 pixels and four stages of 3, 3, 9
-and 3 blocks with 96 to 768 channels); blocks are not skipped at random; the scale begins at .1 instead of 1e-6, with
-which short trainings use the blocks little; images of odd sides are padded with zeros.
+and 3 blocks with 96 to 768 channels); blocks are not skipped at random; the scale begins at .1 instead of 1e-6, because
+with 1e-6 the blocks have little effect in short trainings; images of odd sides are padded with zeros.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
   directions in linear networks. mia_prune (arXiv:2202.03335) draws all its networks this way.
 
 Embeddings are normal with standard deviation .02 under both, as in BERT (arXiv:1810.04805); the vector of the padding
-is 0. The attribute `initial_values` of a layer states other values, for any of its parameters. It must do so for
-parameters outside torch's layers, such as a class token, positions or a layer scale:
+is 0. The attribute `initial_values` of a layer states other initial values, for any of its parameters. It is required
+for parameters outside torch's layers, such as a class token, positions or a layer scale:
 
     self.positions = nn.Parameter(torch.empty(length, width))
     self.initial_values = {"positions": Normal(0.02)}

@@ -34,7 +34,9 @@ class ResNetOptions(ImageOptions):
     @model_validator(mode="after")
     def _bottlenecks_project(self) -> ResNetOptions:
         if self.block == "bottleneck" and self.shortcut == "A":
-            raise ValueError("block 'bottleneck' widens the first stage too, which shortcut 'A' cannot; use shortcut B")
+            raise ValueError(
+                "block 'bottleneck' widens the first stage too, but shortcut 'A' cannot widen it; use shortcut B"
+            )
         return self
 
 

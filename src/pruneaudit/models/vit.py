@@ -42,7 +42,7 @@ class VitOptions(NetworkOptions):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> VitOptions:
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}; choose one that is")
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}; choose a width that is")
         return self
 
 

@@ -1,18 +1,20 @@
 """CompLeak (Li et al., USENIX Security 2026, arXiv 2507.16872): its compressors and attacks, as studies.
 
-The system trains a dense network and compresses it in three ways; shadows go through the same. It attacks each release
-alone (NR), and the dense network together with one release (SR). `compleak/cifar10-resnet18` has its numbers,
-`compleak/fashion` the same design at a size that runs in minutes. Its commands are on the page docs/coming-from.md.
+The system trains a dense network and compresses it in three ways; shadows get the same training and compression. It
+attacks each release alone (NR), and the dense network together with one release (SR). `compleak/cifar10-resnet18` has
+its numbers, `compleak/fashion` the same design at a size that runs in minutes. Its commands are on the page
+docs/coming-from.md.
 
 Where the studies differ from the system on purpose:
-- queries: it asks for members through its training loader, cropped and flipped anew for each query and network, and for
-  the others plainly. Here all samples get the same queries. `compleak_protocol.py` replays its way on a finished run;
+- queries: it loads members through its training loader, which crops and flips them for each query and network, but
+  loads non-members without this. Here all samples get the same queries. `compleak_protocol.py` replays its way on a
+  finished run;
 - "QAT": its code prepares the network without fake quantisation, so it fine-tunes in float and quantises afterwards.
   Here that is `int8-as-released`, `static8` of networks with the same fine-tuning; `qat-8` is what the name promises;
 - membership: it has one victim with 20,000 members of 30,000 samples, and one shadow. Here members are drawn by
   coins; on CIFAR-10 there are four victims, each with one shadow, and on Fashion-MNIST all networks attack one another;
-- the epoch of dense and fine-tuned networks is the best on public samples; it takes the best on the samples that it
-  audits, and SAMIA's best on the victim. Fine-tuning likewise;
+- the epoch of dense and fine-tuned networks is the best on public samples; the system takes the best epoch on the
+  samples that it audits, and for SAMIA the best epoch on the victim;
 - clustering adds up the gradients of a cluster (`reduce=sum`) at its learning rate of 1e-5;
 - its ResNet-18 has dropout before the last layer, ours none. Its further penalty on weights, 5e-5, is added to weight
   decay, which is the same in SGD;

@@ -1,7 +1,7 @@
-"""CompLeak's choice of an epoch: the classifier's accuracy on the victim. It reads the victim's members: no audit.
+"""CompLeak's choice of an epoch: by the accuracy on the victim. It uses the victim's members, so it is not an audit.
 
 For SAMIA the system trains a network for 100 epochs on its shadow, measures it on the victim after each, and reports
-the best (arXiv 2507.16872). Where nothing can be found, the best of many epochs still lies above one half.
+the best (arXiv 2507.16872). Even if nothing can be found, the best of many epochs lies above one half.
 """
 
 # V victims, N samples, F features

@@ -1,10 +1,10 @@
-"""Replays CompLeak's queries on a finished run, beside equal queries. The replay is no audit.
+"""Replays CompLeak's queries on a finished run, next to equal queries. The replay is not an audit.
 
-CompLeak (arXiv 2507.16872) asks for members through the loader of its training, which crops and flips them anew for
-each query and network, and for all others plainly. Its attacks then tell cropped samples from others. With two releases
-they tell more: both releases get the same image of a non-member, and two different ones of a member.
+CompLeak (arXiv 2507.16872) loads members through the loader of its training, which crops and flips them for each query
+and network, but loads non-members without this. So its attacks detect cropped samples. With two releases they detect
+more: both releases get the same image of a non-member, but two different images of a member.
 
-The replay keeps the networks, the attacks and their cross-fitting, and changes only who is cropped:
+The replay keeps the networks, the attacks and their cross-fitting, and changes only which samples are cropped:
 
 | queries | members | others | an audit |
 |---|---|---|---|
@@ -13,12 +13,12 @@ The replay keeps the networks, the attacks and their cross-fitting, and changes 
 | cropped | cropped | cropped | yes |
 
 Its networks (SAMIA) also keep the epoch that is best on the victim. Attacks that train a network are therefore played
-twice, with the epoch chosen on references, and with the victim's best one, which is no audit either. That network
+twice: with the epoch chosen on references, and with the victim's best epoch, which is not an audit either. That network
 learns from all references outside the victim's fold.
 
-Each is played on real members, and on samples that nobody trained on, half of them called members: there every AUC
-apart from 0.5 comes from the queries. An audit never plays these queries: `Signals` refuses asymmetric ones where it
-can see them, and placebo rows reveal the others (`evaluation/placebo.py`).
+Each attack is played on real members, and on samples that no network was trained on, half of them called members.
+There, every difference of the AUC from 0.5 comes from the queries. An audit never plays these queries: `Signals`
+refuses asymmetric ones where it can see them, and placebo rows reveal the others (`evaluation/placebo.py`).
 """
 
 # M models, N samples, C classes
@@ -57,12 +57,12 @@ from pruneaudit.training.predict import predict
 from pruneaudit.training.samples import Samples
 
 NO_AUDIT = (
-    "This is no audit. The rows 'as released' query members in another way than others, as CompLeak's code does; those"
-    " of the epoch 'best on the victim' choose it by the victim's members. They measure these faults."
+    "This is not an audit. The rows 'as released' query members in another way than non-members, as CompLeak's code "
+    "does; the rows 'best on the victim' choose the epoch by the victim's members. They measure these faults."
 )
 AS_RELEASED, PLAIN, CROPPED = "as released", "plain", "cropped"
 QUERIES = (AS_RELEASED, PLAIN, CROPPED)
-"""Who is cropped: members alone, nobody, everybody."""
+"""The samples that are cropped: only members, none, all."""
 ON_REFERENCES, ON_VICTIM = "chosen on references", "best on the victim"
 """How the epoch of a network is chosen."""
 MEMBERS, NOBODYS = "real members", "nobody trained on"

@@ -1,4 +1,4 @@
-"""Options of the two published systems that our commands do not take, and what to use instead.
+"""Options of the two published systems that our commands do not take, each with its replacement.
 
 Without this file, an old option would be answered with the most similar name of ours. `REPLACED` has every option of
 their command lines that the command in place of their script does not take.

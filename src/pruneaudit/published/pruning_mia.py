@@ -6,9 +6,9 @@ weights with one threshold over all convolutions (preset `pruning_mia` of `stati
 
 Where the study differs from the system on purpose:
 - membership: its networks are all trained on the same 50,000 samples, so no sample is a member of one network and a
-  non-member of another, and memorisation cannot be told from properties of the sample. Here 16 models per cell draw
-  their members by independent coins from 50,000 samples, training and test part shuffled together, and train on about
-  25,000 each. The other 10,000 are the holdout: samples that calibrate an attack are never audited;
+  non-member of another, and memorisation cannot be distinguished from properties of the sample. Here 16 models per cell
+  draw their members by independent coins from 50,000 samples, training and test part shuffled together, and train on
+  about 25,000 each. The other 10,000 are the holdout: samples that calibrate an attack are never audited;
 - `dense` is always included, because every comparison needs it;
 - settings in epochs scale with the number of epochs: in its code a run of 50 epochs never reaches its sparsity (the
   ramp ends at epoch 75) and never freezes its mask. Here both keep their fraction of the training, unless they are

@@ -31,8 +31,8 @@ def check_replaceable(out: Path) -> None:
     if others := there - its_own:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UserError(
-            f"{out}: contains something other than an earlier export ({min(others)}{more}), and is not replaced; choose"
-            " another folder with --out, or move that away"
+            f"{out}: contains something other than an earlier export ({min(others)}{more}), and is not replaced; "
+            f"choose another folder with --out, or move that file away"
         )
 
 

@@ -23,7 +23,7 @@ from pruneaudit.study import FineTuning, Plugin, Release, Study
 from pruneaudit.study.lineage import functions_of
 
 FIRST_LOOK = ("threshold",)
-"""Attacks of the first steps for a study whose attacks all train classifiers, which are left to the third step."""
+"""The attacks of the first steps if all attacks of the study train classifiers; those are left to the third step."""
 
 
 def begun(study: Study, out: Path) -> Study:

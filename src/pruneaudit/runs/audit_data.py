@@ -48,7 +48,7 @@ def held_audit_data(study: Study, folder: Path, data_root: Path | None = None, w
     except (UserError, RunError) as error:
         raise UserError(f"{wrong}, and the original data cannot be read: {error}") from None
     if audit_data.sha256 != sha256:
-        raise UserError(f"{wrong}, and {study.data.source.label} now gives other data; copy the run folder again")
+        raise UserError(f"{wrong}, and {study.data.source.label} now gives different data; copy the run folder again")
     return audit_data
 
 
@@ -79,8 +79,8 @@ def changed_data(study: Study, audit_data: AuditData, folder: Path) -> list[str]
     if not _is_of(study, folder) or held_sha256(folder) in ("", audit_data.sha256):
         return []
     return [
-        f"{folder}: {study.data.source.label} gives other data than this run was made with, so every model is made"
-        " again; to avoid that, run it where the original data are, or give this study another --out"
+        f"{folder}: {study.data.source.label} gives different data from those that this run was made with, so every "
+        f"model is made again; to avoid that, run it on the original data, or give this study another --out"
     ]
 
 

@@ -81,6 +81,6 @@ def replaced(study: Study, audit_data: AuditData, folder: Path) -> list[str]:
     lost = [release.name for release in before.releases if release not in study.releases]
     leaving = f" (without {', '.join(lost)})" if lost else ""
     return [
-        f"{folder} has a study that differs in {', '.join(differing[:4])}; its findings are replaced{leaving}; to"
-        " keep both, give this one another --out or --set name=NAME"
+        f"{folder} has a study that differs in {', '.join(differing[:4])}; its findings are replaced{leaving}; to "
+        f"keep both, give the new study another --out or --set name=NAME"
     ]

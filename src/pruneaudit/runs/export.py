@@ -6,9 +6,9 @@
 | torch | the state dict, tensors alone | `torch.load(FILE, weights_only=True)` |
 | safetensors | the state dict | `safetensors.torch.load_file(FILE)` |
 
-A note `FILE.json` beside it describes the network, the format of inputs, and the class names. In every format the input
-is the same as in training: uint8 images as (x / 255 - mean) / std with the constants of the note, float data as they
-are, texts as `input_ids` and `attention_mask`, whose tokenizer is in `FILE.tokenizer.json`. Weights also come with
+A note `FILE.json` describes the network, the format of inputs, and the class names. In every format the input is the
+same as in training: uint8 images as (x / 255 - mean) / std with the constants of the note, float data as they are,
+texts as `input_ids` and `attention_mask`, whose tokenizer is in `FILE.tokenizer.json`. Weights also come with
 `FILE.structure.json` if the architecture was changed (for `pruneaudit.compression.structure.replay`), with
 `FILE.mask.safetensors` if the method uses a mask, and with `FILE.compressed.safetensors` if weights were rounded or
 clustered: the codes and scales, or the indices and shared values, from which they are rebuilt
@@ -52,7 +52,7 @@ FORMATS = ("onnx", "torch", "safetensors")
 STRUCTURE, MASK, COMPRESSED = ".structure.json", ".mask.safetensors", ".compressed.safetensors"
 TOKENIZER = ".tokenizer.json"
 BESIDE = (NOTE, STRUCTURE, MASK, COMPRESSED, TOKENIZER)
-"""Suffixes of the files beside the model."""
+"""Suffixes of the further files next to the model."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Exported:
     """The files of an export."""
 
     files: tuple[Path, ...]
-    """The model first, then the files beside it."""
+    """The model first, then the further files."""
     onnx: OnnxFacts | None
-    """onnx: what the file holds, and how onnxruntime compares with the network; otherwise None."""
+    """For onnx: facts about the file, and the comparison of onnxruntime with the network; otherwise None."""
 
     @property
     def difference(self) -> float | None:
@@ -167,7 +167,7 @@ def export_model(
 def _opened(run: Path) -> RunFolder:
     if not RunFolder(run).is_begun and (run / WEIGHTS_FILE).is_file() and (run / SUMMARY_FILE).is_file():
         raise UserError(
-            f"{run}: holds a network that `compress` saved, expected the folder of a run; add --onnx FILE to"
+            f"{run}: contains a network that `compress` saved, expected the folder of a run; add --onnx FILE to"
             f" `compress`, or call pruneaudit.load_compressed(build, {str(run)!r}).to_onnx(FILE) in Python"
         )
     return RunFolder.open(run)

@@ -1,7 +1,7 @@
 """Locks a folder, so that only one run at a time uses it.
 
 The operating system releases the lock when its owner ends, for whatever reason, so there are no stale
-locks. A file beside it names the owner, for the message.
+locks. A second file names the owner, for the message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names of the files in a run folder, and which of them its seal lists."""
+"""The names of the files in a run folder, and the list of those that its seal covers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""records.csv: the one file of a run that names records. Its owner alone can read it, from its first byte on.
+"""records.csv: the only file of a run that names records. From its first byte on, only its owner can read it.
 
 Only `pruneaudit records` writes it. It is not sealed, not sent to trackers and not exported; the counts that the report
-shows are another table, `verdicts`. The report lists names only if its reader asks for them and if the file is the one
-that belongs to those counts (its SHA-256 is recorded beside them).
+shows are another table, `verdicts`. The report lists names only if the user asks for them, and only if the file belongs
+to these counts (its SHA-256 is recorded with them).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The trials of a search in a run folder: artifacts of candidates, which the releases of the study do not name."""
+"""The trials of a search in a run folder: artifacts of candidates that are not releases of the study."""
 
 from __future__ import annotations
 

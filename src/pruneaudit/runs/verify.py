@@ -1,4 +1,4 @@
-"""Checks a run folder: which parts are whole, damaged, missing, or no longer part of the study (stale).
+"""Checks the parts of a run folder: whole, damaged, missing, or no longer part of the study (stale).
 
 A part is whole if its bytes match the seal. The compressed state of a compressed network must also rebuild the attacked
 weights, bit for bit.

@@ -1,6 +1,6 @@
 """Models' answers in one of three forms: logits, class probabilities, or only predicted classes.
 
-Each is kept as given. Values under the wrong key are refused, and the message names the right one.
+Each form is kept as given. Values under the wrong key are refused, and the message names the right key.
 """
 
 # M models, N samples, C classes
@@ -75,8 +75,8 @@ def by_class(name: str, values: np.ndarray, labels: np.ndarray, member: np.ndarr
     highest = int(labels.max()) if labels.dtype.kind in "iu" and labels.size else 1
     if is_single and highest > 1:
         raise UserError(
-            f"{name}: got shape {values.shape}, one number per sample, which is only enough for two classes, and labels"
-            f" up to {highest}; expected (models, samples, {highest + 1})"
+            f"{name}: got shape {values.shape}, one number per sample, which is enough for two classes only, but "
+            f"labels go up to {highest}; expected (models, samples, {highest + 1})"
         )
     found: np.ndarray = as_floats(name, values, keep_double=name == "probabilities", log_zero=name == "logits")
     if not is_single:
@@ -209,7 +209,7 @@ def checked_resolution(given: np.ndarray | None, probabilities: np.ndarray | Non
     """
     if probabilities is None:
         if given is not None:
-            raise UserError("resolution: needs probabilities, which are not given; leave it out")
+            raise UserError("resolution: needs probabilities, but none are given; leave it out")
         return None
     if given is None:
         return resolution_of(probabilities)

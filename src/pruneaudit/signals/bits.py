@@ -1,4 +1,4 @@
-"""Bits of many models, eight to a byte: the masks of 128 networks of 11 million weights take 176 MB."""
+"""Bits of many models, stored eight to a byte: the masks of 128 networks of 11 million weights take 176 MB."""
 
 # M models, D bits, n bits at once
 

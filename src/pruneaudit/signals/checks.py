@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pruneaudit.signals.signals import Signals
 
 UNASKED, ASKED = 0.99, 0.5
-"""A side with at least the first share of samples that were asked once, beside one with at most the second."""
+"""Members and others were queried differently if one side has at least the first share of samples with a single query,
+and the other side at most the second."""
 
 
 def check_shapes(signals: Signals, form: str) -> None:
@@ -110,7 +111,7 @@ def check_asked_alike(signals: Signals) -> None:
             raise UserError(
                 f"confidence: of model {signals.model_names[row]} the further queries repeat query 0 for"
                 f" {shares[more]:.0%} of the {more}, and for {shares[fewer]:.0%} of the {fewer}, expected the same"
-                " queries for both; query members and others with the same views, or leave confidence and correct out"
+                " queries for both; query members and others in the same way, or leave confidence and correct out"
             )
 
 

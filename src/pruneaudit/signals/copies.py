@@ -1,4 +1,4 @@
-"""Finds one model under two names: it would be its own reference, and the audit would find leaks that do not exist."""
+"""Finds a model that was given twice: it would be its own reference, and the audit would find false leaks."""
 
 # M models of one file, K of the other, N samples
 

@@ -71,8 +71,8 @@ def input_embedding(model: nn.Module, samples: Samples) -> nn.Module:
     found = embedding_of(model, x)
     if found is None:
         raise UserError(
-            "sensitivity: no nn.Embedding of the network gets the token ids, and noise on texts goes on its output;"
-            " give the network a method get_input_embeddings that returns the layer, or leave attack 'samia' out"
+            "sensitivity: no nn.Embedding of the network gets the token ids, but noise on texts is added to its "
+            "output; give the network a method get_input_embeddings that returns the layer, or leave attack 'samia' out"
         )
     return found
 

@@ -1,12 +1,13 @@
-"""Samples of the signals that no audit counts: those of unknown membership, and placebo rows.
+"""Samples of the signals that an audit does not count: samples of unknown membership, and placebo rows.
 
-Both are in no training set as far as anybody knows, and are scored for no model. Yet neither may serve as a null: a
-sample of unknown membership may be a member, and placebo rows were sent on two paths.
+Neither is in a known training set, and neither is scored for any model. But neither may serve as a null: a sample of
+unknown membership may be a member, and placebo rows were sent on two paths.
 
 | key | shape | |
 |---|---|---|
 | `unknown` | (N,) bool | the membership of the sample is unknown for at least one model |
-| `placebo` | (N,) or (M, N) int | nobody trained on the sample, and it was sent as members are (1) or as others (2) |
+| `placebo` | (N,) or (M, N) int | no model was trained on the sample, and it was sent like members (1) or like others
+(2) |
 """
 
 # M models, N samples

@@ -11,8 +11,8 @@ values that an attacker would compute from the reduced outputs:
     label               whether the highest class is the label, one bit
     label:queries       that bit for every stored query
 
-Answers that are stored as probabilities stay as they are under `logits` and `probabilities`, and no output is finer
-than they are.
+Answers that are stored as probabilities stay unchanged under `logits` and `probabilities`, and no output is finer than
+they are.
 """
 
 # M models, N samples, C classes, Q queries

@@ -1,4 +1,4 @@
-"""What samples and models are in an audit: members, canaries, copies, holdout, victims; the base of `Signals`."""
+"""The roles of samples and models in an audit: members, canaries, copies, holdout, victims. The base of `Signals`."""
 
 # M models, N samples
 

@@ -4,7 +4,7 @@ The `.npz` with these keys is the exchange format: bring your own predictions, a
 them. The store keeps one `.npy` per key and model instead.
 
 Answers have one of three forms, and are kept as given: `logits`, class `probabilities`, or only `predicted`
-classes, which are enough for `correctness` and for no other attack.
+classes. Predicted classes are enough only for the attack `correctness`.
 """
 
 # M models, N samples, C classes, Q queries
@@ -111,7 +111,8 @@ class Signals(Roles):
     unknown: np.ndarray | None = None
     """(N,) bool: the sample's membership is unknown for a model, so it is neither scored nor holdout."""
     placebo: np.ndarray | None = None
-    """(N,) or (M, N) int: 0, or the path of a sample that nobody trained on: 1 sent as members, 2 as others."""
+    """(N,) or (M, N) int: 0, or the path of a sample that no model was trained on: 1 sent like members, 2 sent like
+    others."""
     inputs_auc: np.ndarray | None = None
     """(3,) float: AUC of a classifier of members that sees only the inputs, and its interval; `collect` measures it."""
     features: np.ndarray | None = None

@@ -6,8 +6,8 @@ weights that its layer keeps,
 
     saliency(x) = sum_j a_j(x) (m_j - p_j)
 
-over all weights of layers that lost some. Nobody has to train anything for it: w0 is public, and the mask is what was
-published. Source: ours; SNIP (arXiv 1810.02340) and SynFlow rank weights by similar products.
+over all weights of layers that lost some. This needs no training: w0 is public, and the mask was published. Source:
+ours; SNIP (arXiv 1810.02340) and SynFlow rank weights by similar products.
 
 The sum is minus the derivative of the loss along u_j = sign(w0_j) (m_j - p_j). It is taken exactly, for each sample, by
 two backward passes of a batch (the derivative, along the samples' weights in a sum of losses, of g u).

@@ -1,1 +1,1 @@
-"""Training one network, with hooks for pruning and defences."""
+"""Trains one network, with hooks for pruning and defences."""

@@ -1,4 +1,4 @@
-"""Training one network with a user's function instead of the loop.
+"""Trains one network with a user's function instead of the loop.
 
 The contract is `train(model, x, y, generator, device)`: it trains `model` in place. It returns nothing, the model
 itself, or rows of history. It can be a generator function that yields rows. Hooks cannot run inside it, so methods

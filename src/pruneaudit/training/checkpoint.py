@@ -76,8 +76,8 @@ def with_further_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[
         held = [complete[key] for key in (first, name) if key in complete]
         if len(held) == 2 and not _same(*held):
             raise UserError(
-                f"'{first}' and '{name}' differ in the file but are one tensor in this network; give a network that"
-                " does not share them, or weights of one that does"
+                f"'{first}' and '{name}' differ in the file but are one tensor in this network; give a network that "
+                f"does not share them, or weights of a network that does"
             )
         if held:
             complete[first] = complete[name] = held[0]

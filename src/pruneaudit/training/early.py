@@ -1,7 +1,7 @@
 """Keeps the weights of an early step of a training, for pruning that rewinds to them.
 
-Source: Frankle et al. 2019 (arXiv 1903.01611), where a lottery ticket restarts from a step after .1 to 7% of the
-training instead of the initial weights.
+Source: Frankle et al. 2019 (arXiv 1903.01611), where a lottery ticket restarts from the weights after .1 to 7% of the
+training, instead of the initial weights.
 """
 
 from __future__ import annotations

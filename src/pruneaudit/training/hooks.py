@@ -1,4 +1,4 @@
-"""Hooks: the places where pruning methods and defences change training.
+"""Hooks: the interface through which pruning methods and defences change training.
 
 `training/` knows nothing about either. A hook overrides only the methods that it needs; the loop calls
 hooks in the given order.

@@ -1,4 +1,4 @@
-"""Training one network, top to bottom."""
+"""Trains one network: the training loop, from top to bottom."""
 
 # n samples, B batch, C classes
 

@@ -1,4 +1,4 @@
-"""Low-rank adaptation of a network, by PEFT: adapted layers and the head are trained, then the layers are plain again.
+"""Low-rank adaptation of a network, by PEFT: trains adapted layers and the head, then merges the layers.
 
 Hu et al. 2021 (arXiv 2106.09685): W + (alpha / r) B A, with B = 0 at the start. PEFT changes the network in place. Its
 wrapper around a whole network would skip hooks on the network, so only the layers are wrapped here, and unwrapped in
@@ -32,7 +32,7 @@ from pruneaudit.training.checkpoint import save_tensors
 USUAL_TARGETS = ("query", "value", "q", "v", "q_proj", "v_proj", "q_lin", "v_lin", "c_attn", "query_key_value", "Wqkv")
 """The last part of the names of projections to queries and values, in networks of Transformers and of the package."""
 _PREFIX = "base_model.model."
-"""Stands before the names in a file of PEFT."""
+"""Prefix of the names in a file of PEFT."""
 _NAME = "default"
 
 
@@ -148,8 +148,8 @@ def targets_of(network: nn.Module, asked: tuple[str, ...], num_classes: int) -> 
     """
     if any(isinstance(layer, _BatchNorm) and layer.track_running_stats for layer in network.modules()):
         raise UserError(
-            "lora: the network has BatchNorm, whose running statistics change although it is not trained; use one with"
-            " GroupNorm (norm = 'group') or LayerNorm, or leave lora out"
+            "lora: the network has BatchNorm, and its running statistics would change although it is not trained; use "
+            "a network with GroupNorm (norm = 'group') or LayerNorm, or leave lora out"
         )
     head = {name.rpartition(".")[0] for name in head_of(network, num_classes)}
     hidden = _inside_attention(network)

@@ -1,4 +1,4 @@
-"""Keeps the epoch that is best on the dev set, and ends a training that no longer improves there.
+"""Keeps the epoch that is best on the dev set, and ends a training that no longer improves on it.
 
 The dev set is the public samples, so that audited samples do not choose a checkpoint.
 """
