@@ -23,17 +23,22 @@ from pruneaudit.claims.markdown import RULE, about, disagreements, of_page, over
 FOLDER = Path(__file__).parents[1] / "docs" / "claims"
 RESULTS = FOLDER / "results.csv"
 BEGIN, END = "<!-- results: {} -->", "<!-- end of results -->"
+NOTHING = "No results stand here yet: `make claims`, then `python scripts/claims_pages.py runs/claims/claims.csv`."
 PAGES = tuple(dict.fromkeys(claim.page for claim in CLAIMS))
 
 
-def read(file: Path) -> pd.DataFrame:
-    """The rows of a claims.csv, missing texts as empty ones."""
+def read(file: Path) -> pd.DataFrame | None:
+    """The rows of a claims.csv, missing texts as empty ones; None without the file."""
+    if not file.exists():
+        return None
     table = pd.read_csv(file)
     return table.assign(**{name: table[name].fillna("").astype(str) for name in TEXTS})
 
 
-def parts(table: pd.DataFrame) -> dict[str, str]:
+def parts(table: pd.DataFrame | None) -> dict[str, str]:
     """What goes between the markers of each page, by page."""
+    if table is None:
+        return dict.fromkeys([*PAGES, "index"], NOTHING)
     found = {page: of_page(table, [claim for claim in CLAIMS if claim.page == page]) for page in PAGES}
     others = disagreements(table, [claim.name for claim in CLAIMS])
     whole = [others, overview(table, linked=True), f"{RULE} {about(table)}"]

@@ -212,8 +212,9 @@ def test_the_site_builds_and_asks_nobody_for_anything(tmp_path):
     program = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     built = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    pages = {page.stem: page.read_text() for page in (tmp_path / "site").glob("*.html")}
-    assert {page.stem for page in PAGES} <= set(pages)
+    built_pages = sorted((tmp_path / "site").rglob("*.html"))
+    pages = {str(page.relative_to(tmp_path / "site").with_suffix("")): page.read_text() for page in built_pages}
+    assert {str(page.relative_to(DOCS).with_suffix("")) for page in PAGES} <= set(pages)
     fetched = re.compile(r"<(?:script|img|iframe)[^>]+src=\"?(?:https?:)?//|<link[^>]+href=\"?(?:https?:)?//")
     assert not [name for name, text in pages.items() if fetched.search(text)]
     assert not [row.key for row in settings_reference() if row.key not in pages["settings"]]
