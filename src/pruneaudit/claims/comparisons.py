@@ -109,6 +109,8 @@ def pruning(releases: Releases) -> Question:
     for release in pruned:
         if release is not chosen:
             beside += releases.paired(release, releases.baseline(release) or DENSE)
+            if release.compress[0].name == "iterative":  # it trains in rounds, which its baseline does not have
+                beside += releases.paired(release, DENSE)
     return Question(deciding[0], releases.at_equal_accuracy(chosen), tuple(beside))
 
 
