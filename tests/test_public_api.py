@@ -108,3 +108,12 @@ def test_type_checkers_see_what_is_imported_later():
         assert getattr(import_module(home), name) is getattr(pruneaudit, name)
         assert name in source.split("__all__")[0], name
     assert set(pruneaudit._HOME) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", pruneaudit._GONE)
+def test_a_former_name_is_answered_with_one_that_exists(name):
+    with pytest.raises(pruneaudit.UserError, match=rf"^pruneaudit\.{name} is gone; use: ") as refused:
+        getattr(pruneaudit, name)
+    now = str(refused.value).split("use: ")[1].removeprefix("pruneaudit.").split("(")[0]
+    assert now in pruneaudit.__all__
+    assert name not in dir(pruneaudit)

@@ -185,7 +185,10 @@ _HOME = {
 
 _GONE = {
     "Paired": "pruneaudit.audit({'dense': dense, 'pruned': pruned}, references={'dense': ..., 'pruned': ...},"
-    " baseline='dense'), without `references` if the other models of each release serve as references"
+    " baseline='dense'), without `references` if the other models of each release serve as references",
+    "Pruned": "pruneaudit.CompressedModel",
+    "load_pruned": "pruneaudit.load_compressed(FOLDER)",
+    "prune": "pruneaudit.compress(...)",
 }
 """Former public names, and what to write now."""
 

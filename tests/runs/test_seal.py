@@ -121,7 +121,9 @@ def earlier(folder):
     about = json.loads((folder / "about.json").read_text())
     del about["format"]
     (folder / "about.json").write_text(json.dumps(about))
-    seal_files(folder, [line[66:].rstrip("\n") for line in lines(folder)])
+    (folder / "attack_comparisons.csv").rename(folder / "contests.csv")
+    names = [line[66:].rstrip("\n") for line in lines(folder)]
+    seal_files(folder, ["contests.csv" if name == "attack_comparisons.csv" else name for name in names])
     return folder
 
 
@@ -131,6 +133,7 @@ def test_a_run_of_the_first_format_is_refused_in_one_line_and_left_alone(earlier
     code, said = read(reader, earlier)
     assert code == 2
     assert "format" in said and said.count("\n") == 1
+    assert f"pruneaudit migrate {earlier / STUDY_FILE}" in said
     assert {path: path.read_bytes() for path in earlier.rglob("*") if path.is_file()} == before
 
 

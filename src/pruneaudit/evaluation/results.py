@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.core.files import parse_json, read_bytes, write_atomically
+from pruneaudit.core.files import STUDY_FILE, parse_json, read_bytes, write_atomically
 from pruneaudit.evaluation.columns import (
     ATTACK_COMPARISON_COLUMNS,
     CANARY_COLUMNS,
@@ -168,10 +168,7 @@ class Results:
         folder = Path(folder)
         about = _read_about(folder / "about.json")
         if (found := about.pop("format", 1)) != FORMAT:
-            raise UserError(
-                f"{folder}: findings of format {found}, expected {FORMAT}; run the study again with this version (the"
-                " CSV files there stay readable)"
-            )
+            raise _of_another_format(folder, found)
         there = [name for name in OPTIONAL_TABLES if (folder / f"{name}.csv").exists()]
         tables = {name: _read_csv(folder / f"{name}.csv") for name in (*TABLES, *LONG_TABLES, *there)}
         return cls(**tables, about=about)
@@ -192,14 +189,30 @@ class Results:
 
 
 def changed(folder: Path, name: str, problem: str) -> UserError:
-    """The error for a file of a run that has changed since the run.
+    """The error for a file of a run that has changed since the run, or that its format does not have.
 
     Args:
         folder: the run's folder.
         name: the file's name.
         problem: the problem that `check_sealed` found.
     """
+    try:
+        found = _read_about(folder / "about.json").get("format", 1)
+    except UserError:
+        found = FORMAT
+    if found != FORMAT:
+        return _of_another_format(folder, found)
     return UserError(f"{folder}: {name} {problem}; expected a finished run (to repair it, run the study again)")
+
+
+def _of_another_format(folder: Path, found: Any) -> UserError:
+    """The error for results of another format; they have other files, which looks like damage."""
+    study = folder / STUDY_FILE
+    first = f"translate its study with: pruneaudit migrate {study}" if found == 1 and study.exists() else ""
+    return UserError(
+        f"{folder}: findings of format {found}, expected {FORMAT}; {first or 'run the study again with this version'}"
+        " (the CSV files there stay readable)"
+    )
 
 
 def _normal(table: pd.DataFrame, name: str) -> pd.DataFrame:
