@@ -84,7 +84,7 @@ def test_what_does_not_belong_together_in_two_releases(make_bank, make_earlier):
     bank = make_bank(num_models=3, num_samples=20)
     pair = [make_earlier(bank), bank]
     for references in ([bank], [bank] * 3):
-        with pytest.raises(UserError, match=rf"references: got {len(references)} .* 2 of the victims"):
+        with pytest.raises(UserError, match=rf"references: got {len(references)} .* 2 of victims"):
             AttackInput.of(pair, references)
     with pytest.raises(UserError, match=r"references: got 2 .* 1 of the victims"):
         AttackInput.of([bank], pair)

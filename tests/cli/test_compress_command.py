@@ -266,11 +266,11 @@ REFUSED = [
     ({"data": "npz:four.npz"}, (), "net.pt: does not fit the factory's network (size mismatch"),
     ({"device": "tpu"}, (), "device: got 'tpu'"),
     ({"method": "static8", "sparsity": None}, (), "'static8' needs 256 samples, but none were given"),
-    ({"calibration": "alone.npz"}, (), "'l1unstructured' looks at no samples"),
+    ({"calibration": "alone.npz"}, (), "'l1unstructured' uses no samples"),
     ({"calibration": "absent.npz", "method": "static8", "sparsity": None}, (), "absent.npz: no such file"),
     ({"calibration": "larger.npz", "method": "static8", "sparsity": None}, (), "calibration: inputs of shape (4, 3, 6"),
     ({"calibration": "alone.npz", "method": "snip:start=pretrained"}, (), "alone.npz: no array 'y' among x"),
-    ({"sparsity": None}, ("--bits", "4"), "bits: got 4, but 'l1unstructured' has none; its degree is sparsity"),
+    ({"sparsity": None}, ("--bits", "4"), "bits: got 4, but 'l1unstructured' has no such degree; its degree is sparsity"),
     ({"onnx": "net.pt"}, (), "net.pt: exists already; choose another file with --onnx"),
 ]
 

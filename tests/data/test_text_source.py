@@ -87,7 +87,7 @@ def test_mistakes_are_one_line_with_the_file(tmp_path: Path, name: str, frame: p
         ("absent.csv", None, r"no such file.*\.jsonl"),
         ("t.docx", b"", r"'\.docx'.*\.jsonl"),
         ("t.jsonl", b'{"text": "a"}\n{', "line 2 is not JSON"),
-        ("t.jsonl", b'["text"]\n', "line 1 holds list"),
+        ("t.jsonl", b'["text"]\n', "line 1 has a value of type list"),
         ("t.jsonl", b"\xff\xfe\n", "cannot be read as jsonl"),
         ("t.jsonl", b'{"text": "a", "label": 1}\n' * 2 + b'{"label": 2}\n' * 2, "no text in row 3"),
         ("t.jsonl", b'{"text": "\\ud83d", "label": 1}\n{"text": "b", "label": 2}\n' * 2, "row 1 .*Unicode"),

@@ -147,7 +147,7 @@ def test_one_victim_has_its_own_interval_and_the_spread_of_its_references(bank):
 def test_attacks_without_a_curve_are_refused_with_the_reason(bank, make_bank):
     settings = [setting_of(bank)]
     assert list(power_attacks((), settings)[0]) == ["lira", "rmia"]
-    for name, words in (("loss", "no references"), ("nn", "trains")):
+    for name, words in (("loss", "no references"), ("nn", "train its networks")):
         with pytest.raises(UserError, match=words):
             power_attacks((name,), settings)
     is_victim = np.arange(7) == 0

@@ -85,7 +85,7 @@ def with_nan(x):
     ("method", "given", "words"),
     [
         ("static8", lambda x: None, ("'static8' needs 256 samples", "calibration=x", "--calibration FILE.npz")),
-        ("rtn:bits=4", lambda x: x, ("'rtn' looks at no samples", "leave them out")),
+        ("rtn:bits=4", lambda x: x, ("'rtn' uses no samples", "leave them out")),
         ("static8", lambda x: x[:0], ("(0, 4)", "N above 0")),
         ("static8", lambda x: x[:, :3], ("shape (4, 3)", "fails on them")),
         ("static8", with_nan, ("NaN or infinity in x",)),
@@ -119,7 +119,7 @@ def test_every_degree_can_be_given_by_its_name(method, degree):
 
 def test_a_degree_of_another_method_names_the_right_one():
     for method, degree, words in (
-        ("rtn", {"clusters": 4}, ("clusters: got 4", "'rtn' has none", "its degree is bits", "rtn:bits=...")),
+        ("rtn", {"clusters": 4}, ("clusters: got 4", "'rtn' has no such degree", "its degree is bits", "rtn:bits=...")),
         ("svd", {"sparsity": 0.5}, ("sparsity: got 0.5", "its degree is fraction")),
         ("rtn", {"bit": 4}, ("bit: got 4", "did you mean 'bits'")),
     ):

@@ -128,7 +128,7 @@ def test_labels_go_by_name_and_unknown_ones_are_refused(folder: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("option", "name", "words"),
-    [("--train", "rows.npz", r"\.csv"), ("--out", "c.csv", r"\.npz"), ("--rest", "pool.csv", "also DATA")],
+    [("--train", "rows.npz", r"\.csv"), ("--out", "c.csv", r"\.npz"), ("--rest", "pool.csv", "DATA too")],
 )
 def test_files_of_texts_have_names_that_say_so(
     folder: Path, call: Any, tmp_path: Path, option: str, name: str, words: str
