@@ -56,7 +56,7 @@ def attack(
         runtime: the machine for attacks that learn, and the progress display; its `data_root` is used only if the
             run's own copy of the data is damaged.
         command: the command line that repeats this, for the report.
-        outputs: what the attacker sees, such as "round:2" or "label"; default: the study's `audit.outputs`.
+        outputs: reduced outputs to attack as well, such as "round:2" or "label"; default: the study's `audit.outputs`.
 
     Raises:
         UserError: the folder is not a run, signals are missing, or an attack is unknown.

@@ -50,7 +50,7 @@ USUAL_CURVES = Curves()
 
 @dataclass(frozen=True, eq=False)
 class Power:
-    """What attacks find with fewer references, and LiRA with more.
+    """The power of attacks with fewer references, and of LiRA with more, as a table.
 
     Example:
         >>> found = pruneaudit.power(pruneaudit.PredictionFiles("signals.npz"), ["rmia"])

@@ -120,7 +120,7 @@ def audit_files(
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: the name of a single release in findings and report; default: the file's name without its suffix.
-        outputs: what the attacker sees, as for `pruneaudit.audit`.
+        outputs: reduced outputs to attack as well, as for `pruneaudit.audit`.
         families: sets of releases that are attacked together, or "all", as for `pruneaudit.audit`.
         epsilon_thresholds: how bounds on epsilon choose the number of guesses, as for `pruneaudit.audit`.
         page: settings of the report.

@@ -16,7 +16,7 @@ from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
 
 class Attack(Configured[OptionsT], ABC):
-    """One way to tell members from non-members; its module gives idea, formula and paper.
+    """An attack: scores samples by how likely they are members. Its module gives idea, formula and paper.
 
     Example:
         >>> sorted(pruneaudit.ATTACKS.get("lira").needs)
@@ -44,7 +44,7 @@ class Attack(Configured[OptionsT], ABC):
         """Where classifiers train and predict: `cpu`, `cuda` or `cuda:N`; other attacks ignore it."""
 
     def lacks(self, attack_input: AttackInput) -> str:
-        """What this attack needs and the attack input lacks, in words; empty if it lacks nothing."""
+        """Returns in words the needs of this attack that the attack input lacks; empty if it lacks nothing."""
         if not self.from_classes and any(
             part.predicted is not None for part in (*attack_input.releases, *attack_input.references)
         ):
@@ -96,9 +96,9 @@ class Attack(Configured[OptionsT], ABC):
         return ""
 
     def fits(self, attack_input: AttackInput) -> bool:
-        """Whether the attacked release is of the kind that it attacks.
+        """Returns whether the attacked release is of the kind that this attack needs.
 
-        Of a bank, only some releases have an earlier one beside them, or a structure; it is played on those.
+        In a bank, only some releases have an earlier release, or a structure; such attacks are played only on those.
         """
         if "two releases" in self.needs and len(attack_input.releases) < 2:
             return False
@@ -121,7 +121,7 @@ class Attack(Configured[OptionsT], ABC):
         return ""
 
     def num_trainings(self, attack_input: AttackInput) -> int:
-        """How many networks have to be trained for one score of a victim, beside the victim itself.
+        """Returns the number of networks to train for one score of a victim, in addition to the victim itself.
 
         That is the largest number of references that a victim has, or 0 for attacks without references.
         """
@@ -129,7 +129,7 @@ class Attack(Configured[OptionsT], ABC):
 
     @property
     def uses_references(self) -> bool:
-        """Whether its scores depend on references, needed or not, so that their number matters."""
+        """Whether its scores depend on references, required or not, so that their number matters."""
         return "references" in self.needs
 
     @property
@@ -139,7 +139,7 @@ class Attack(Configured[OptionsT], ABC):
 
     @property
     def offline(self) -> Attack | None:
-        """The same attack with references that were not trained on the sample alone; None without such a form."""
+        """Returns the form of this attack that uses only OUT references; None if there is none."""
         if getattr(self.options, "mode", "") != "online":
             return None
         return type(self)(self.options.model_copy(update={"mode": "offline"}))
@@ -151,7 +151,7 @@ class Attack(Configured[OptionsT], ABC):
 
     @abstractmethod
     def score(self, attack_input: AttackInput, rng: np.random.Generator) -> Scores:
-        """One score per (victim, sample). It must not use the victims' membership."""
+        """Scores every (victim, sample), higher = more likely a member. It must not use the victims' membership."""
 
 
 def _have_in_references(attack_input: AttackInput) -> bool:

@@ -116,9 +116,8 @@ def command(
     else:
         if min_accuracy is not None or study is not None:
             raise UserError(
-                f"--min-accuracy, --study: only a certificate takes them, but got the run {run}, expected a "
-                f"certificate, such as"
-                f" {run / 'choice' / 'certificate.json'}"
+                f"--min-accuracy, --study: need a certificate of pruneaudit choose, got the run {run}; give its"
+                f" {Path('choice') / 'certificate.json'}, or leave them out"
             )
         summary, record, code = _of_run(run, given, attack, release or (), references)
     if out is not None:

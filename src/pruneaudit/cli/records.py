@@ -96,7 +96,7 @@ def _show(found: Records, as_json: bool) -> None:
     assert tables is not None  # every release has a row
     _print(tables, console)
     if found.file is not None:
-        told = f"\nrecords (yours alone): {found.file}\nreport: {found.file.with_name(REPORT_FILE)}"
+        told = f"\nrecords (only you can read them): {found.file}\nreport: {found.file.with_name(REPORT_FILE)}"
         console.print(printable(told, "\n"), soft_wrap=True, highlight=False, markup=False)
     else:
         told = "only counts were made; to get the names, add --out with the folder of the audit of these files"

@@ -40,7 +40,7 @@ NUM_CALIBRATION = 256
 
 
 class Compressor(Configured[OptionsT]):
-    """One way to make networks smaller; the module's docstring gives idea, paper and deviations.
+    """A compression method: makes networks smaller. Its module gives idea, paper and deviations.
 
     A subclass names its settings as the type parameter: `class L1Unstructured(Compressor[Options])`.
 
@@ -69,7 +69,7 @@ class Compressor(Configured[OptionsT]):
         return _WAYS[self.kind(options)]
 
     def changes_architecture(self, options: OptionsT) -> bool:
-        """Whether it returns a smaller network; `Compressed.structure` then says what was removed."""
+        """Whether it returns a smaller network; `Compressed.structure` then lists the removed parts."""
         return self.kind(options) == "structure"
 
     def needs_example(self, options: OptionsT) -> bool:
@@ -81,15 +81,15 @@ class Compressor(Configured[OptionsT]):
         return "none"
 
     def reads_public(self, options: OptionsT) -> bool:
-        """Whether it uses public or holdout samples; they then leave all nulls of the release."""
+        """Whether it uses public or holdout samples; these are then excluded from all nulls of the release."""
         return self.data(options) in ("public", "holdout", "mixed")
 
     def num_samples(self, options: OptionsT) -> int | None:
-        """How many samples of its `data` it gets, at most half of those there; None: all of them."""
+        """Number of samples of its `data` that it gets, at most half of those available; None: all of them."""
         return NUM_CALIBRATION
 
     def needs_labels(self, options: OptionsT) -> bool:
-        """Whether it looks at the labels of these samples too."""
+        """Whether it also uses the labels of these samples."""
         return False
 
     def origin(self, options: OptionsT) -> Origin:
@@ -101,16 +101,16 @@ class Compressor(Configured[OptionsT]):
         return False
 
     def chooses_what_stays(self, options: OptionsT) -> bool:
-        """Whether it chooses which weights or channels are kept, which its release then shows."""
+        """Whether it chooses which weights or channels are kept; its releases then show the choice."""
         kind = self.kind(options)
         return kind == "mask" or (kind == "structure" and self.record != "factors")
 
     def chooses_blindly(self, options: OptionsT) -> bool:
-        """Whether chance or the initial weights alone decide what it keeps, so that this says nothing of members."""
+        """Whether only chance or the initial weights decide what it keeps, so that this reveals nothing of members."""
         return False
 
     def trains(self, options: OptionsT) -> bool:
-        """Whether it runs trainings of its own before the release's; a network without this compressor has none."""
+        """Whether it runs its own trainings before the release's; the same network without this compressor has none."""
         return False
 
     def is_done_by_training(self, options: OptionsT) -> bool:
@@ -118,7 +118,7 @@ class Compressor(Configured[OptionsT]):
         return False
 
     def fingerprint(self, options: OptionsT) -> str:
-        """Anything else that affects the result, such as the hash of a user's source; empty if nothing does."""
+        """Returns anything else that affects the result, such as the hash of a user's source; empty if nothing does."""
         return ""
 
     def compress(self, model: nn.Module, options: OptionsT, context: CompressionContext) -> Compressed:
@@ -135,7 +135,7 @@ class Compressor(Configured[OptionsT]):
         raise NotImplementedError
 
     def constraint(self, state: Mapping[str, Tensor], options: OptionsT) -> Constraint:
-        """The constraint on a network that was compressed earlier, from its stored state.
+        """Returns the constraint on a network that was compressed earlier, from its stored state.
 
         A release that starts from such a network inherits it.
         """

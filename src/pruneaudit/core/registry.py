@@ -40,7 +40,7 @@ def _public_files(folders: tuple[str, ...]) -> frozenset[str]:
 
 
 class Registry(Generic[T]):
-    """The plug-ins of one kind, by name.
+    """Finds the plug-ins of one kind by name: `names()` lists them, `get(name)` returns one.
 
     Example:
         >>> "rtn" in pruneaudit.COMPRESSORS.names()

@@ -22,7 +22,7 @@ MAX_REFERENCES = 256
 def draw_references(
     x: np.ndarray, member: Sequence[bool] | np.ndarray, num_references: int = 4, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Draws which samples each reference of your model is to be trained on.
+    """Draws the training set of each reference for your own model.
 
     As in a study with a target: as many members as non-members are audited, a fair coin decides for each reference and
     audited sample, and your model's other members are in every training set. A third of the non-members is held out.
@@ -30,7 +30,7 @@ def draw_references(
 
     Args:
         x: all samples, members of your model and others, (R, F) or (R, C, H, W).
-        member: (R,) 1 or true for members, 0 or false for others, -1 or NaN where you do not know.
+        member: (R,) 1 or true for members, 0 or false for non-members, -1 or NaN if unknown.
         num_references: n, from 1 to 256.
         seed: seed of the draws.
 

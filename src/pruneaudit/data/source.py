@@ -151,7 +151,7 @@ class SplitOptions(PathOptions):
 
 
 class Source(Configured[OptionsT], ABC):
-    """A data set or file format that samples come from.
+    """A data source: a data set or file format that samples come from.
 
     A subclass sets `Options` (which must not import torch); its module sets `SOURCE`.
 
@@ -179,7 +179,7 @@ class Source(Configured[OptionsT], ABC):
         """
 
     def whereabouts(self, data_root: Path | None) -> str:
-        """Returns the origin and size of the samples, and whether they are here; reads and downloads nothing."""
+        """Returns origin and size of the samples, and whether they are on this machine; reads and downloads nothing."""
         return "your own files"
 
 

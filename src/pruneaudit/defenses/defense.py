@@ -40,7 +40,7 @@ class DefenseContext:
 
 
 class Defense(Configured[OptionsT]):
-    """One defence; its module's docstring gives idea, formula, paper and deviations.
+    """A defence: changes training to make members harder to identify. Its module gives idea, paper and deviations.
 
     Example:
         >>> pruneaudit.DEFENSES.get("ppb").Options().model_dump()
@@ -60,11 +60,11 @@ class Defense(Configured[OptionsT]):
     """Raised when results change, so that stale ones are not reused."""
 
     def fingerprint(self, options: OptionsT) -> str:
-        """Anything besides the options that affects the result, as text; empty if nothing does."""
+        """Returns, as text, anything besides the options that affects the result; empty if nothing does."""
         return ""
 
     def settings(self, options: OptionsT, training: Training) -> Training:
-        """The training settings under this defence.
+        """Returns the training settings under this defence.
 
         Raises:
             UserError: defence and settings are incompatible; the message names compatible ones.
@@ -72,7 +72,7 @@ class Defense(Configured[OptionsT]):
         return training
 
     def prepare(self, model: nn.Module, options: OptionsT) -> nn.Module:
-        """The network in a form that this defence can train: changed in place, or a new one.
+        """Returns the network in a form that this defence can train: changed in place, or a new one.
 
         Equal options give equal networks. It is called on a freshly built network before weights are loaded, so it
         must not depend on weights.
@@ -92,11 +92,11 @@ class Defense(Configured[OptionsT]):
         """
 
     def hooks(self, model: nn.Module, options: OptionsT, context: DefenseContext) -> tuple[Hook, ...]:
-        """The training hooks, in calling order; they are called after the hooks of the pruning."""
+        """Returns the training hooks, in calling order; they are called after the hooks of the compression."""
         return ()
 
     def report(self, hooks: tuple[Hook, ...]) -> dict[str, Any]:
-        """Facts about the training, as JSON data (such as the epsilon spent).
+        """Returns facts about the training, as JSON data (such as the epsilon spent).
 
         Args:
             hooks: this defence's hooks, after training.

@@ -54,27 +54,27 @@ def audit(
     epsilon_thresholds: str = BONFERRONI,
     runtime: Machine = HERE,
 ) -> Audit:
-    """Attacks models by their predictions.
+    """Attacks models through their saved predictions, and returns findings with intervals.
 
     Args:
-        signals: the victims' predictions; each victim's references are the other models in it. Or several releases of
-            the same models by name: each is attacked as it would be alone, and compared with the baseline.
-        references: predictions of other models on the same samples, to use as references instead: for each release its
-            own by name, or one set for all of them.
+        signals: predictions of the victims; the references of each victim are the other models in it. Or several
+            releases of the same models, by name: each is attacked as if it were alone, and compared with the baseline.
+        references: predictions of other models on the same samples, to use as references instead: one set for all
+            releases, or a set for each release by name.
         attacks: names such as "loss", "lira:mode=offline"; or the groups "scores" and "all",
             which skip attacks that the signals do not allow.
         seed: seed of folds and bootstrap.
         fpr_levels: false-positive rates at which the true-positive rate is reported.
         name: name of a single release in findings and reports; no figure depends on it. Default: "signals".
-        baseline: with several releases the undefended dense one, with which the others are compared; attacks on two
-            releases see it beside the attacked one. Default: the one that is called "dense".
-        sizes: compressed bytes of releases, by name: those that have one are compared at equal size, too. Count all
-            by one rule; `pruneaudit.compress` reports the entropy bound as `compressed_bytes`.
-        outputs: what the attacker sees, such as "round:2", "top:1" or "label": the attacks are repeated for each on
-            reduced signals of victims and references, for the table `results.outputs`.
-        families: sets of releases that one attacker sees together, or "all": one family of all releases. The tables
-            `results.families` and `results.marginal_leakage` say what they give away, and what each adds. Every release
-            needs references.
+        baseline: with several releases, the name of the undefended dense one. The others are compared with it, and
+            attacks on two releases use it as the first release. Default: "dense".
+        sizes: compressed bytes of releases, by name. Releases with a size are also compared at equal size. Measure all
+            sizes by the same rule; `pruneaudit.compress` reports the entropy bound as `compressed_bytes`.
+        outputs: reduced outputs, such as "round:2", "top:1" or "label". The attacks are repeated on each, for victims
+            and references alike, and compared in the table `results.outputs`.
+        families: sets of releases to attack together, or "all": one family of all releases. The tables
+            `results.families` and `results.marginal_leakage` have the leakage of the sets, and the addition by each
+            release. Every release needs references.
         epsilon_thresholds: how one-run bounds on epsilon choose the number of guesses about canaries: "bonferroni", or
             "split" (half of the canaries choose).
         runtime: its `progress` shows every attack before it is played.
@@ -84,8 +84,8 @@ def audit(
 
     Raises:
         UserError: an attack is unknown, or lacks what it needs; a rate is out of range; a name is empty; releases are
-            of different models or samples; a size is no number of bytes; there are no such outputs, or the signals do
-            not determine them; a family names no release, or cannot be attacked.
+            of different models or samples; a size is not a number of bytes; outputs are unknown, or the signals do not
+            determine them; a family has an unknown release, or cannot be attacked.
 
     Example:
         >>> found = pruneaudit.audit(pruneaudit.Signals.load("signals.npz"), attacks="rmia,loss")

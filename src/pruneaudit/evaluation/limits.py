@@ -24,7 +24,7 @@ _Size = Annotated[int, Field(ge=1)]
 
 
 class Limits(Options):
-    """What a network must keep to be released, and which one of several is the best.
+    """Limits that a network must keep to be released, and the quantity that decides among several.
 
     Example:
         >>> limits = pruneaudit.Limits(min_accuracy=0.75, max_tpr={0.01: 0.05}, max_bytes=20_000)
@@ -107,7 +107,7 @@ class Limits(Options):
 
     @property
     def ranked_by(self) -> str:
-        """The column of leakage that `minimize = "leakage"` makes small: the first limited one, or the AUC."""
+        """The column of leakage that `minimize = "leakage"` minimises: the first limited one, or the AUC."""
         return next(iter(self.leakage), AUC)
 
 

@@ -12,7 +12,7 @@ from pruneaudit.core.errors import UserError
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """How to build the networks of checkpoints, load their weights and feed them.
+    """Settings for the networks of checkpoints: how to build them, load their weights and feed them.
 
     Example:
         >>> pruneaudit.NetworkOptions({"width": 4}, mean=[0.5], std=[0.25]).factory_options
@@ -36,7 +36,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class Queries:
-    """The queries that every network gets for every sample, and what else is collected of it.
+    """The queries to every network for every sample, and the other data to collect.
 
     Raises:
         UserError: fewer than one query.

@@ -78,26 +78,26 @@ def collect_signals(
 ) -> Signals:
     """Collects the predictions of trained models, as input of `pruneaudit.audit`.
 
-    `warnings.warn` reports what would make an audit weaker than it looks.
+    Problems that make an audit weaker than it looks are reported with `warnings.warn`.
 
     Args:
         factory: builds the network: `package.module:function`, or the function; it gets `input_shape`, (C, H, W), (F,)
             or (T,), and `num_classes` if its signature names them. Or the name of a packaged network; or None for
-            folders of Transformers, which say what they hold.
+            folders of Transformers, which describe their network.
         weights: files, folders or patterns; `.safetensors`, or state dicts written by `torch.save`.
         membership: which samples each model was trained on: an `.npz`, its arrays by key, or the (M, N) bool matrix;
             see `external.membership`.
         data: a source such as "cifar10" or "npz:FILE", or `RawData`; all samples are used, in the order of the source.
         options: how to build the networks, load their weights and feed them.
         queries: the queries for every sample.
-        canaries: a file that `pruneaudit canaries make` wrote; its rows are asked about, too.
+        canaries: a file that `pruneaudit canaries make` wrote; the models are also queried with its rows.
         runtime: `Runtime`: the device, the folder of data sets, and the display of progress.
 
     Returns:
         Signals of the M models, in the order of the files.
 
     Raises:
-        UserError: something is missing, does not fit, or all models were trained on the same samples.
+        UserError: an input is missing or does not fit, or all models were trained on the same samples.
 
     Example:
         >>> files = "checkpoints/*.safetensors", "membership.npz", "npz:samples.npz"

@@ -57,24 +57,23 @@ def compress(
 ) -> CompressedModel:
     """Returns a compressed copy of a network, fine-tuned if requested.
 
-    `warnings.warn` reports layers that keep all channels because removing them would not be safe.
+    Layers that keep all channels, because removing them is not safe, are reported with `warnings.warn`.
 
     Args:
-        model: has convolutional or linear layers; it does not change.
+        model: a network with convolutional or linear layers; it does not change.
         method: a compressor and its options, such as "l1unstructured" or "l1structured:target=macs"; or several,
             applied in order.
-        sparsity: fraction to remove, in (0, 1), for a compressor with a sparsity: of the weights that it prunes, or
-            of its `target`. Give other degrees by name, or as options.
+        sparsity: for compressors with a sparsity, the fraction to remove, in (0, 1), of the weights that they prune, or
+            of their `target`. Give other degrees by name, or as options.
         finetuning: the training around the compression; default: none.
         test: x and y to measure accuracy on: before compression, after it, and after fine-tuning.
         example: one input or more (B, ...), or the shape of one without the batch, such as (3, 32, 32); for texts a
             dict of `input_ids` and `attention_mask`. Some methods need it (those that remove channels, `synflow`), and
             MACs are counted with it; default: taken from the data or a first linear layer.
-        calibration: samples for methods that look at some when they compress (static8, gptq, snip, ...): x as input
-            of the network (texts: such a dict), or (x, y) for methods that need labels. Each uses its first
-            `num_samples`, in order.
-        student: for `distil`: a new network, with its first weights, or a function that builds it. It learns from the
-            outputs of `model` on the data of `finetuning`, whatever the method's `data` says: you know whose they are.
+        calibration: samples for methods that need some (static8, gptq, snip, ...): x as input of the network (for texts
+            such a dict), or (x, y) for methods that need labels. Each method uses the first `num_samples` of them.
+        student: for `distil`: a new network with initial weights, or a function that builds it. It learns from the
+            outputs of `model` on the data of `finetuning`. The option `data` of the method has no effect here.
         seed: seed of all random draws.
         degrees: degrees of compressors without a sparsity: `bits`, `clusters`, `fraction`, `pattern`.
 

@@ -53,7 +53,7 @@ FILES = (WEIGHTS_FILE, COMPRESSED_FILE, MASK_FILE, STRUCTURE_FILE, HISTORY_FILE,
 
 @dataclass(frozen=True, eq=False)
 class CompressedModel:
-    """A network that was compressed outside a study.
+    """A network that was compressed outside a study, with its constraints and sizes.
 
     Example:
         >>> pruned = pruneaudit.compress(model, "l1unstructured", 0.5)
@@ -81,7 +81,7 @@ class CompressedModel:
 
     @property
     def structure(self) -> str:
-        """What was removed from the architecture, as JSON text; empty if nothing was."""
+        """The removed parts of the architecture, as JSON text; empty if nothing was removed."""
         return structure_in(self.state)
 
     @property
@@ -97,11 +97,12 @@ class CompressedModel:
     def hold(self, optimizer: torch.optim.Optimizer) -> RemovableHandle | None:
         """Keeps the weights compressed in a user's training loop, after each step of the optimizer.
 
-        Removed weights stay zero, rounded ones stay on their grid, clusters stay equal. Steps much smaller than the
-        grid's spacing are lost; our loop with `hooks` avoids that by training unrounded weights.
+        Removed weights stay zero, rounded weights stay on their grid, and clusters stay equal. Steps much smaller than
+        the grid's spacing are lost; to avoid that, train with the package's loop and `hooks`, which updates unrounded
+        weights.
 
         Returns:
-            A handle that ends this with `.remove()`; None if nothing has to be kept.
+            A handle whose `.remove()` ends this; None if there is nothing to keep.
         """
         if all(not constraint.hooks(self.model) for constraint in self.constraints):
             return None
@@ -118,7 +119,8 @@ class CompressedModel:
         Args:
             folder: a new or empty one.
             force: replace the files of an earlier `save`; other files stay.
-            beside: further files to copy into it, such as a configuration and a tokenizer; none has a name of `FILES`.
+            beside: further files to copy into it, such as a configuration and a tokenizer; their names must not be in
+                `FILES`.
 
         Returns:
             The folder.
@@ -147,13 +149,13 @@ class CompressedModel:
         """Writes the network as ONNX: with its codes, shared values or int8 activations, as far as it has them.
 
         The file is written only if onnxruntime agrees with the network on 1,000 inputs; `external.onnx_check` has the
-        limits. A note `FILE.json` beside it has the figures, the format of inputs, and the summary.
+        limits. A note `FILE.json` has the figures, the format of inputs, and the summary.
 
         Args:
             file: the file. It takes inputs as the network does, in batches of any size, and texts of any length.
-            inputs: inputs to compare on (N, ...), such as the calibration samples, for texts a dict of `input_ids` and
-                `attention_mask`; those missing are these with noise.
-                Default: random numbers, which say less.
+            inputs: inputs to compare on (N, ...), such as the calibration samples; for texts a dict of `input_ids` and
+                `attention_mask`. If there are fewer than 1,000, copies with noise are added. Default: random numbers,
+                which are a weaker test.
             shape: the shape of one input, without the batch; default: that of `inputs`, or of the compression.
             force: replace an existing file.
 
@@ -172,19 +174,19 @@ class CompressedModel:
 
 
 def load_compressed(model: nn.Module | Callable[[], nn.Module], folder: str | Path) -> CompressedModel:
-    """Loads what `CompressedModel.save` wrote, without running any code in it.
+    """Loads a folder that `CompressedModel.save` wrote, without running any code in it.
 
     Args:
-        model: a network of the architecture that was pruned, with any weights (it does not change), or a function
+        model: a network of the architecture before compression, with any weights (it does not change), or a function
             that builds one.
         folder: the saved folder.
 
     Returns:
-        The pruned network on the CPU, in the mode and the memory order of `model`; there its outputs are bit-identical.
-        With hooks that keep its masks.
+        The compressed network on the CPU, in the mode and the memory order of `model`, with hooks that keep its
+        compression. On the CPU, its outputs are bit-identical.
 
     Raises:
-        UserError: the folder has no complete pruned network, or one of another architecture.
+        UserError: the folder has no complete compressed network, or a network of another architecture.
 
     Example:
         >>> folder = pruneaudit.compress(model, "rtn:bits=4").save("rounded")

@@ -37,7 +37,7 @@ NO_LABEL = -1
 
 
 class FineTuning:
-    """The training around a pruning: our loop on the user's data, or the user's function.
+    """The training around a compression: the package's loop on the user's data, or the user's function.
 
     Example:
         >>> tuning = pruneaudit.FineTuning((x, y), epochs=1, learning_rate=0.02)

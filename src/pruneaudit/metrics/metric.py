@@ -74,7 +74,7 @@ class BudgetOption:
 
 
 class Metric(ABC):
-    """A figure of how well scores tell members from non-members.
+    """A metric: a figure of how well scores tell members from non-members.
 
     Most have one column and set `quantity`. A metric with a column for each of the study's false-positive rates
     overrides `quantities` and `among`.
@@ -102,19 +102,19 @@ class Metric(ABC):
     separate interval in the findings and is not compared."""
 
     def quantities(self, levels: Sequence[float]) -> tuple[Quantity, ...]:
-        """Its columns in a study with these false-positive rates."""
+        """Returns its columns in a study with these false-positive rates."""
         return (self.quantity,)
 
     def among(self, columns: Iterable[str]) -> tuple[Quantity, ...]:
-        """Its columns among those of a table, each once, in the order of `columns`."""
+        """Returns its columns among those of a table, each once, in the order of `columns`."""
         return (self.quantity,) if self.quantity.column in columns else ()
 
     @abstractmethod
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
-        """The figure of every victim, for each of its `quantities`; always the same kind of measurement."""
+        """Returns the figure of every victim, for each of its `quantities`; always the same kind of measurement."""
 
     def pooled(self, scored: Scored, quantities: Sequence[Quantity]) -> tuple[Estimate, ...]:
-        """The figure over all (victim, sample) pairs pooled, for each of `quantities`; empty if there is none.
+        """Returns the figure over all (victim, sample) pairs pooled, for each of `quantities`; empty if there is none.
 
         Args:
             scored: the scores, with the number of resamples for pooled figures.
@@ -123,7 +123,7 @@ class Metric(ABC):
         return ()
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
-        """Why the figure is not reported for lack of samples; None if there are enough.
+        """Returns why there are too few samples to report the figure; None if there are enough.
 
         Args:
             quantity: one of its quantities.
@@ -133,7 +133,7 @@ class Metric(ABC):
         return None
 
     def num_trials(self, num_members: int, num_nonmembers: int) -> int:
-        """The number of independent trials behind one value, for a value at a bound (see `intervals.two_way`).
+        """Returns the number of independent trials behind one value, for a value at a bound (see `intervals.two_way`).
 
         Args:
             num_members: the smallest number of scored members of any victim.
@@ -142,9 +142,9 @@ class Metric(ABC):
         return min(num_members, num_nonmembers)
 
     def restated(self, value: float) -> float:
-        """The figure from a value, or an end of an interval, of the quantity that it restates."""
+        """Returns the figure from a value, or from an end of an interval, of the quantity that it restates."""
         raise UserError(f"{type(self).__name__} restates another figure, expected it to define `restated`")
 
     def token(self, quantity: Quantity) -> str:
-        """The figure's token for random draws: a column may be renamed, its token never."""
+        """Returns the figure's token for random draws: a column may be renamed, but its token never changes."""
         return quantity.column

@@ -31,7 +31,7 @@ class ImageOptions(NetworkOptions):
 
 
 class Model(Configured[OptionsT], ABC):
-    """One architecture.
+    """A network architecture: builds networks for given samples and classes.
 
     A subclass sets `Options` and imports torch only within `build`; its module sets `MODEL`.
 
@@ -52,18 +52,18 @@ class Model(Configured[OptionsT], ABC):
     """Raised when the same options and generator give a different network than before."""
 
     def fingerprint(self, options: OptionsT) -> str:
-        """Anything besides the options that affects the network, such as the hash of a user's source; or empty."""
+        """Returns anything else that affects the network, such as the hash of a user's source; or empty."""
         return ""
 
     def function_name(self, options: OptionsT) -> str:
-        """The user's function that builds the network, `package.module:function`; or empty.
+        """Returns the user's function that builds the network, `package.module:function`; or empty.
 
         The hash of its source is part of the network's identity; a run records it.
         """
         return ""
 
     def folder(self, options: OptionsT) -> str:
-        """The user's folder that its architecture comes from; or empty."""
+        """Returns the user's folder that its architecture comes from; or empty."""
         return ""
 
     def starts_from_folder(self, options: OptionsT) -> bool:
@@ -75,7 +75,7 @@ class Model(Configured[OptionsT], ABC):
         return False
 
     def without_folder(self, options: OptionsT, network: str) -> OptionsT:
-        """The options of the same network that need the folder no more.
+        """Returns options for the same network that no longer need the folder.
 
         Args:
             options: options with a folder.
@@ -86,7 +86,7 @@ class Model(Configured[OptionsT], ABC):
     def from_folder(
         self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int
     ) -> tuple[torch.nn.Module, frozenset[str]]:
-        """The network with the weights of its folder, and the names of those of its tensors that are not from there.
+        """Builds the network with the weights of its folder; also returns the names of tensors that are not from there.
 
         Args:
             options: options with a folder.
@@ -100,7 +100,7 @@ class Model(Configured[OptionsT], ABC):
 
     @abstractmethod
     def build(self, options: OptionsT, input_shape: tuple[int, ...], num_classes: int) -> torch.nn.Module:
-        """The network; its weights are ignored, because `pruneaudit.models.build_model` draws new ones.
+        """Builds the network; its weights are ignored, because `pruneaudit.models.build_model` draws new ones.
 
         Args:
             options: this model's own options.

@@ -79,7 +79,7 @@ def export(
     force: bool = False,
     factory: str = "",
 ) -> Exported:
-    """Writes one model of a finished run to a file, with a note beside it.
+    """Writes one model of a finished run to a file, and a note about it to `FILE.json`.
 
     Args:
         run: the run's folder, such as runs/demo; the data set itself is not needed.

@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def finish_command(self) -> str:
-        """The command that makes all missing or damaged parts."""
+        """The command that makes all missing or damaged parts again."""
         return f"pruneaudit run {self.path / STUDY_FILE} --out {self.path.parent}"
 
     @cached_property
@@ -93,7 +93,7 @@ class RunFolder:
         Args:
             study: this run's study with other attacks; default: unchanged.
             data_root: as for `pruneaudit.run`; used only if the folder's audit data are unusable.
-            whole: a copy of the data that is damaged will not do; `verify` only wants to say so.
+            whole: refuse a damaged copy of the data; `verify` only reports it.
 
         Raises:
             UserError: the study names something unknown, its data cannot be used, or the run has not recorded the

@@ -59,8 +59,8 @@ class Signals(Roles):
 
     Raises:
         UserError: shapes do not fit, numbers are not finite, labels are out of range, values are not logits or
-            probabilities, two models give the same answers, a victim has no member or no non-member, or one of the two
-            was asked fewer queries; the message names the remedy.
+            probabilities, two models give the same answers, a victim has no member or no non-member, or members and
+            non-members have different numbers of queries. The message names the remedy.
 
     Example:
         >>> p = np.array([[[0.9, 0.1], [0.6, 0.4]]])  # one model, two samples, two classes
@@ -244,7 +244,7 @@ class Signals(Roles):
         return other
 
     def take_models(self, rows: np.ndarray) -> Signals:
-        """The signals of some of the models; each is a victim.
+        """Returns the signals of some of the models; each of them is a victim.
 
         Args:
             rows: (K,) int, which models.
@@ -270,7 +270,7 @@ class Signals(Roles):
         """Reads signals from an `.npz` in the exchange format.
 
         Raises:
-            UserError: the file cannot be read, holds pickled objects, or lacks or misnames a key.
+            UserError: the file cannot be read, contains pickled objects, or has a missing or unknown key.
         """
         path = Path(path)
         arrays = read_npz(path, [each.name for each in fields(cls)], ("labels", "member"), FORMS)

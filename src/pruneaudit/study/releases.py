@@ -49,7 +49,7 @@ Origin = Literal["own-dense", "init"]
 
 
 class Release(Options):
-    """One published form of the bank's models.
+    """A release: one published form of the bank's models.
 
     Example:
         >>> pruneaudit.Release(compress="rtn:bits=4").name
@@ -154,12 +154,12 @@ class Release(Options):
 
     @property
     def has_recipe(self) -> bool:
-        """Whether its settings say how to make its models."""
+        """Whether its settings say how to make its models (compress, finetune, ...)."""
         return bool(self.compress) or self.finetune is not None or self.defense is not None or self.parent == INIT
 
     @property
     def is_file_alone(self) -> bool:
-        """Whether it consists of the target's file only, so that no reference goes through it."""
+        """Whether it consists of the target's file only, so that there are no references for it."""
         return bool(self.weights) and not self.has_recipe
 
     @property

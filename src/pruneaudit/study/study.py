@@ -29,7 +29,7 @@ MAX_TASKS = 1_000_000
 
 
 class Study(Options):
-    """A whole study.
+    """A whole study: data, networks, releases and attacks.
 
     Example:
         >>> study = pruneaudit.Study(name="mine", data={"source": "digits", "num_samples": 400}, model={"name": "mlp"})
@@ -164,7 +164,7 @@ class Study(Options):
 
     @property
     def has_open_holdout(self) -> bool:
-        """Whether the size of the holdout depends on the number of the target's non-members, which the data tell."""
+        """Whether the holdout's size depends on the number of the target's non-members, known from the data only."""
         return self.target is not None and "num_holdout" not in self.data.model_fields_set
 
     @property
@@ -185,7 +185,7 @@ class Study(Options):
             where: the setting or argument, for messages.
 
         Raises:
-            UserError: a release does not exist, no reference went through it, or a family has one release.
+            UserError: a release does not exist, no reference is made like it, or a family has one release.
         """
         alone = [release.name for release in self.releases if release.is_file_alone]
         return checked_families(given, [DENSE, *(release.name for release in self.releases)], where, alone)

@@ -60,13 +60,13 @@ def figures(
 
     Args:
         run_folder: the run's folder.
-        out: the folder to write to; made if need be.
-        formats: of "pdf", "png" (300 dpi) and "svg"; or one text with commas between them.
+        out: the folder to write to; created if needed.
+        formats: some of "pdf", "png" (300 dpi) and "svg", as a sequence or as a comma-separated text.
         latex: whether to write the tables as well (.tex, package booktabs).
 
     Raises:
-        UserError: an unknown format, no finished run or a damaged one, nothing to draw, no vl-convert, or `out`
-            cannot be written to.
+        UserError: a format is unknown, the run is unfinished or damaged, there is nothing to draw, vl-convert is not
+            installed, or `out` cannot be written to.
         StorageError: the disk is full.
 
     Example:

@@ -21,7 +21,7 @@ _ON_CARD = Limits(releases=5)
 
 
 def summary(run_folder: str | Path, out: str | Path) -> Path:
-    """Writes a page about a finished run: what was audited, what was found, what was not tested, how sure.
+    """Writes a one-page summary of a finished run: its subject, the findings, their certainty, and untested attackers.
 
     The same results give the same bytes. A file of that name is replaced; nothing in the run's folder changes.
 
@@ -33,7 +33,8 @@ def summary(run_folder: str | Path, out: str | Path) -> Path:
         The file.
 
     Raises:
-        UserError: another suffix, no finished run or a changed one, no fpdf2, or `out` cannot be written.
+        UserError: `out` has another suffix or cannot be written, the run is unfinished or changed, or fpdf2 is not
+            installed.
         StorageError: the disk is full.
 
     Example:
@@ -63,15 +64,15 @@ def summary(run_folder: str | Path, out: str | Path) -> Path:
 
 
 def model_card(run_folder: str | Path) -> str:
-    """A block of Markdown for the model card of an audited network, as on Hugging Face.
+    """Returns a block of Markdown for the model card of an audited network, as on Hugging Face.
 
-    It has no front matter, since a card has its own, and says nothing about the machine: no command, no path.
+    It has no front matter, because a card has its own, and no facts about the machine, such as a command or a path.
 
     Args:
         run_folder: the folder of a run, or of an audit of predictions.
 
     Raises:
-        UserError: no finished run, or a changed one.
+        UserError: the run is unfinished, or has changed.
 
     Example:
         >>> pruneaudit.model_card("runs/first").splitlines()[0]
