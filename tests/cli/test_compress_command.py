@@ -270,7 +270,11 @@ REFUSED = [
     ({"calibration": "absent.npz", "method": "static8", "sparsity": None}, (), "absent.npz: no such file"),
     ({"calibration": "larger.npz", "method": "static8", "sparsity": None}, (), "calibration: inputs of shape (4, 3, 6"),
     ({"calibration": "alone.npz", "method": "snip:start=pretrained"}, (), "alone.npz: no array 'y' among x"),
-    ({"sparsity": None}, ("--bits", "4"), "bits: got 4, but 'l1unstructured' has no such degree; its degree is sparsity"),
+    (
+        {"sparsity": None},
+        ("--bits", "4"),
+        "bits: got 4, but 'l1unstructured' has no such degree; its degree is sparsity",
+    ),
     ({"onnx": "net.pt"}, (), "net.pt: exists already; choose another file with --onnx"),
 ]
 
