@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -72,6 +74,68 @@ def test_the_optimizer_is_as_set_and_leaves_frozen_weights(
     model.bias.requires_grad_(False)
     optimizer = make_optimizer(model, Training(**values))
     (group,) = optimizer.param_groups
-    assert type(optimizer) is kind
+    assert isinstance(optimizer, kind)
     assert group.items() >= expected.items()
     assert [id(parameter) for parameter in group["params"]] == [id(model.weight)]
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
+    return layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"momentum": 0.0}, {"weight_decay": 0.0}, {"momentum": 0.5, "learning_rate": 0.3}]
+)
+def test_its_steps_are_those_of_torchs_fused_sgd_bit_for_bit(values: dict[str, Any]) -> None:
+    settings = Training(**({"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01, "epochs": 1} | values))
+    own, theirs = small_network(), small_network()
+    optimizer = make_optimizer(own, settings)
+    # One optimizer for each parameter: the last one gets its first gradient later than the others.
+    numbers = {"lr": settings.learning_rate, "momentum": settings.momentum, "weight_decay": settings.weight_decay}
+    several = [torch.optim.SGD([parameter], fused=True, **numbers) for parameter in theirs.parameters()]
+    schedule = make_schedule(optimizer, settings, steps_per_epoch=6)
+    for step in range(6):
+        optimizer.zero_grad()
+        for parameter, other in zip(own.parameters(), several, strict=True):
+            other.zero_grad()
+            if step >= 3 or other is not several[-1]:
+                gradient = torch.randn_like(parameter)
+                parameter.grad, other.param_groups[0]["params"][0].grad = gradient, gradient.clone()
+            other.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"]
+            other.step()
+        optimizer.step()
+        schedule.step()
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), theirs.parameters(), strict=True))
+    assert not torch.equal(next(own.parameters()), next(small_network().parameters()))
+
+
+def test_its_momentum_is_stored_where_torch_stores_it_and_hooks_are_called() -> None:
+    network, called = small_network(), []
+    optimizer = make_optimizer(network, Training(epochs=1, momentum=0.9, weight_decay=0))
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    network(torch.randn(4, 1, 8, 8)).sum().backward()
+    optimizer.step()
+    assert called == ["before", "after"]
+    again = torch.optim.SGD(small_network().parameters(), lr=0.1, momentum=0.9, fused=True)
+    again.load_state_dict(optimizer.state_dict())
+    gradients = [parameter.grad for parameter in network.parameters()]
+    kept = [own["momentum_buffer"] for own in again.state.values()]
+    assert all(torch.equal(a, b) for a, b in zip(kept, gradients, strict=True))
+
+
+def test_training_does_not_import_torchs_compiler() -> None:
+    script = """
+import sys, torch
+from pruneaudit.study import Training
+from pruneaudit.training.loop import train
+from pruneaudit.training.samples import Samples
+network = torch.nn.Linear(4, 2)
+samples = Samples(torch.randn(8, 4), torch.arange(8) % 2)
+train(network, samples, Training(epochs=1, batch_size=4, momentum=0.9, schedule="cosine"), torch.Generator())
+print("torch._dynamo" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["False"]

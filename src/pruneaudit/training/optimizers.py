@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from pruneaudit.study import Training
+from pruneaudit.training.light_sgd import LightSGD
 
 
 def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
@@ -16,7 +17,7 @@ def make_optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimize
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    return torch.optim.SGD(
+    return LightSGD(
         parameters,
         lr=settings.learning_rate,
         momentum=settings.momentum,
