@@ -19,6 +19,7 @@ from pruneaudit.data.splits import without_broken_groups
 from pruneaudit.engine.assemble import audit_study, study_settings
 from pruneaudit.engine.attack_needs import attacks_of
 from pruneaudit.engine.dropping import drop_weights
+from pruneaudit.engine.executors import Standby
 from pruneaudit.engine.learned_scores import Learned
 from pruneaudit.engine.learning import Players, learn
 from pruneaudit.engine.plan import Plan
@@ -55,6 +56,8 @@ class Prepared:
     audit_data: AuditData
     run: RunFolder
     runtime: Runtime
+    executor: Standby
+    """Carries out its tasks."""
     notes: tuple[str, ...]
     """Notes to show to the user before the run begins."""
 
@@ -115,14 +118,16 @@ def run(
         ['loss', 'rmia']
     """
     study = study_of(study)
-    prepared = prepare(study, Path(out) / study.name, runtime or Runtime())
-    with watching(prepared, page) as (watch, facts):
-        identity = evaluation_identity(prepared.plan, page, facts["versions"])
-        if (found := found_before(prepared, identity, watch)) is not None:
-            return found
-        executed = execute(prepared, watch)
-        audited = evaluate(prepared, executed, facts, watch)
-        return write(prepared, executed, audited, watch, page, identity)
+    runtime = runtime or Runtime()
+    with runtime.standby() as executor:
+        prepared = prepare(study, Path(out) / study.name, runtime, executor)
+        with watching(prepared, page) as (watch, facts):
+            identity = evaluation_identity(prepared.plan, page, facts["versions"])
+            if (found := found_before(prepared, identity, watch)) is not None:
+                return found
+            executed = execute(prepared, watch)
+            audited = evaluate(prepared, executed, facts, watch)
+            return write(prepared, executed, audited, watch, page, identity)
 
 
 def study_of(given: Study | str | Path) -> Study:
@@ -134,19 +139,29 @@ def study_of(given: Study | str | Path) -> Study:
     return given
 
 
-def prepare(study: Study, folder: Path, runtime: Runtime) -> Prepared:
+def prepare(study: Study, folder: Path, runtime: Runtime, executor: Standby | None = None) -> Prepared:
     """Runs all checks before anything is written or trained.
+
+    Args:
+        study: the study.
+        folder: the run folder.
+        runtime: the machine.
+        executor: the executor of the machine, whose worker processes are started during the checks if there is work
+            for them; the caller ends it. Default: one that starts with its first task.
 
     Raises:
         UserError: study, data, device or folder cannot be used.
     """
-    runtime.standby()  # checks device, executor and jobs
+    is_started_early = executor is not None and runtime.executor == "processes"
+    executor = executor or runtime.standby()  # checks device, executor and jobs
     plan, audit_data = plan_study(study, runtime.data_folder, folder)
     study = settled(study, audit_data)
     run = RunFolder(folder)
+    if is_started_early and not all(run.store.path(task.artifact).exists() for task in plan.tasks):
+        executor.start()
     with functions_importable(plan):
         notes = preflight(plan, audit_data, run.store)
-    return Prepared(study, plan, audit_data, run, runtime, notes)
+    return Prepared(study, plan, audit_data, run, runtime, executor, notes)
 
 
 @contextmanager
@@ -187,7 +202,7 @@ def execute(prepared: Prepared, watch: Watch) -> Executed:
         TasksFailedError: too few models are left to audit.
     """
     study, audit_data, runtime, store = prepared.study, prepared.audit_data, prepared.runtime, prepared.run.store
-    with runtime.standby() as executor:
+    with prepared.executor as executor:
         pace = runtime.device, watch.trackers, runtime.checkpoint_seconds
         work = carry_out(prepared.plan, audit_data, store, executor, *pace)
         lost, missing = work.lost(study.membership.num_models, (TARGET_ID,) if study.target else ())

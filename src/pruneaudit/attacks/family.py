@@ -26,8 +26,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
@@ -145,6 +143,9 @@ def fit(rows: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, float] | None
     spread = features.std(axis=1)
     scale = np.where(spread > 0, spread, 1.0)  # (F,)
     # With many rows, exact Newton steps are the fastest; their matrix has the size of the features.
+    from sklearn.exceptions import ConvergenceWarning  # scikit-learn takes a second to import
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=PENALTY, solver="newton-cholesky", tol=1e-8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # rounding stops the last step of a separable set

@@ -78,10 +78,14 @@ class Standby:
 
     def submit(self, task_spec: TaskSpec) -> None:
         """Accepts a request; the first one starts the executor."""
+        self.start()
+        self._executor.submit(task_spec)
+
+    def start(self) -> None:
+        """Starts the executor now: worker processes take seconds until they can work, and the caller has other work."""
         if not self._is_started:
             self._executor.__enter__()
             self._is_started = True
-        self._executor.submit(task_spec)
 
     def next_outcome(self) -> TaskResult:
         """Waits for the next finished request."""
@@ -95,6 +99,7 @@ class Standby:
     ) -> None:
         """Ends the executor, if it was started."""
         if self._is_started:
+            self._is_started = False
             self._executor.__exit__(kind, error, trace)
 
 

@@ -55,7 +55,7 @@ def make_release(task_spec: TaskSpec) -> None:
     if summary and not steps:
         summary["test_accuracy_after_pruning"] = summary["test_accuracy_before"]
     elif summary and not all(step.compressor.is_done_by_training(step.options) for step in steps):
-        summary["test_accuracy_after_pruning"] = context.accuracies(made.model)["test_accuracy"]
+        summary["test_accuracy_after_pruning"] = context.test_accuracy(made.model)
     history = _trained(made, context, defense)
     save_weights(made.model, staging / WEIGHTS_FILE)
     state = made.state()

@@ -83,11 +83,15 @@ class TaskContext:
 
     def accuracies(self, model: nn.Module) -> dict[str, float]:
         """Returns training and test accuracy, on eligible samples with a correct label."""
+        return {"train_accuracy": self._accuracy(model, self.split.member), "test_accuracy": self.test_accuracy(model)}
+
+    def test_accuracy(self, model: nn.Module) -> float:
+        """Returns the accuracy on eligible non-members with a correct label."""
+        return self._accuracy(model, ~self.split.member)
+
+    def _accuracy(self, model: nn.Module, chosen: np.ndarray) -> float:
         ordinary = self.split.eligible & ~self.audit_data.canary
-        return {
-            f"{which}_accuracy": accuracy(model, Samples.of(self.audit_data, ordinary & chosen, self.task_spec.device))
-            for which, chosen in (("train", self.split.member), ("test", ~self.split.member))
-        }
+        return accuracy(model, Samples.of(self.audit_data, ordinary & chosen, self.task_spec.device))
 
     def public(self, num_samples: int | None = None) -> Samples:
         """Returns the non-member samples that can influence the network; possibly none.

@@ -12,7 +12,6 @@ from pruneaudit.core.registry import nearest
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import read_membership
 from pruneaudit.data.splits import Splits
-from pruneaudit.engine.assemble import release_signals
 from pruneaudit.engine.plan import Plan, Task, check_plugins, make_plan
 from pruneaudit.engine.sources import recorded_sources
 from pruneaudit.engine.store import SEAL, Store
@@ -164,6 +163,8 @@ class RunFolder:
         Raises:
             UserError: the membership file is missing, or belongs to another study.
         """
+        from pruneaudit.engine.assemble import release_signals  # imports what audits need
+
         return release_signals(plan, self.store, audit_data, release, left_out)
 
     def results(self) -> Results:
