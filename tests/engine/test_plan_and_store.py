@@ -170,6 +170,17 @@ def test_any_changed_byte_is_noticed(store, file):
     assert store.status(ARTIFACT)[0] == "whole"
 
 
+def test_an_estimate_looks_for_files_and_does_not_read_them(store):
+    store.commit(ARTIFACT, stage(store))
+    path = store.path(ARTIFACT) / "data.bin"
+    path.write_bytes(b"abd")
+    assert (store.status(ARTIFACT, contents=False)[0], store.status(ARTIFACT)[0]) == ("whole", "damaged")
+    path.unlink()
+    assert store.status(ARTIFACT, contents=False) == ("damaged", "data.bin is missing")
+    other = Artifact(ARTIFACT.folder, {"kind": "thing", "size": 5}, ARTIFACT.files)
+    assert store.status(other, contents=False) == ("damaged", "it was made with another configuration")
+
+
 def test_setting_aside_keeps_the_bytes(store):
     store.commit(ARTIFACT, stage(store))
     place = store.quarantine(ARTIFACT)

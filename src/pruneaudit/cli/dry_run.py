@@ -53,11 +53,9 @@ def describe(
     from pruneaudit.engine.scheduler import tasks_to_do
     from pruneaudit.engine.sources import functions_importable
     from pruneaudit.engine.store import Store
-    from pruneaudit.evaluation.data_checks import target_data_notes
     from pruneaudit.runs.audit_data import settled
     from pruneaudit.runs.beginning import plan_study, replaced
     from pruneaudit.runs.folder import RunFolder
-    from pruneaudit.runs.provenance import inputs_of_target
 
     check_device(device)
     run = RunFolder(folder)
@@ -68,7 +66,9 @@ def describe(
     if not finished:
         with functions_importable(plan):
             notes = preflight(plan, audit_data, store)
-    missing = tasks_to_do(plan, store)
+    missing = tasks_to_do(
+        plan, store, contents=False
+    )  # weights of large studies take minutes to read; `run` reads them
     if finished and missing:
         raise UserError(
             f"{folder}: {len(missing)} of {len(plan.tasks)} parts are missing, first {missing[0].name};"
@@ -94,12 +94,20 @@ def describe(
         if study.training.function:
             print(printable(f"      not counted: training by {study.training.function}"))
     _describe_learning(plan, audit_data, store, probe, workers)
-    notes += tuple(target_data_notes(inputs_of_target(plan, audit_data))) if plan.files else ()
+    notes += _notes_on_target(plan, audit_data) if plan.files else ()
     told = (*copies_note(audit_data), *audit_data.notes, *study.warnings(), *notes)
     for note in (*replaced(study, audit_data, folder), *told):
         print(printable(f"warning: {note}"))
     if missing:
         check_room(needed, folder)
+
+
+def _notes_on_target(plan: Plan, audit_data: AuditData) -> tuple[str, ...]:
+    """Returns notes on the data of a target; imported here, because only these need what audits load."""
+    from pruneaudit.evaluation.data_checks import target_data_notes
+    from pruneaudit.runs.provenance import inputs_of_target
+
+    return tuple(target_data_notes(inputs_of_target(plan, audit_data)))
 
 
 def _kind(task: Task) -> str:
@@ -120,7 +128,7 @@ def _describe_learning(plan: Plan, audit_data: AuditData, store: Store, probe: P
 
     settings = expected_settings(plan, audit_data)
     tasks = attack_tasks(plan, settings)
-    missing = missing_tasks(replace(plan, tasks=tuple(tasks)), store)
+    missing = missing_tasks(replace(plan, tasks=tuple(tasks)), store, contents=False)
     reused, num_settings = len(tasks) - len(missing), len({(task.release, task.spec["references"]) for task in tasks})
     where = f"{', '.join(learning)}; in {num_settings} attack setting{'s' if num_settings != 1 else ''}"
     print(f"attacks that learn: {len(missing)} to do, {reused} to reuse ({where})")

@@ -37,8 +37,8 @@ def centroids_of(values: Tensor, clusters: int, start: Start, generator: torch.G
             (i + 1/2) / K quantiles, `kmeans++` at values drawn far from each other.
         generator: draws for `kmeans++`.
     """
-    ordered = values.detach().cpu().double().sort().values  # (N,)
-    distinct = ordered.unique()
+    ordered = values.detach().cpu().sort().values.double()  # (N,)
+    distinct = ordered.unique_consecutive()
     if len(distinct) <= clusters:
         return distinct
     sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])  # (N + 1,)

@@ -219,14 +219,13 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
 
     with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
         try:
-            model = made(task)
-            if "parent" in task.inputs:
-                _check_weights_fit(task, model, made(makers[task.inputs["parent"].folder]))
-            _try_defense(task, made(task), audit_data)
+            if task.spec.get("defense") and "parent" in task.inputs:
+                _check_weights_fit(task, made(task), made(makers[task.inputs["parent"].folder]))
+            _try_defense(task, lambda: made(task), audit_data)
             if steps_of(task.spec):
                 parent = makers[task.inputs["parent"].folder] if "parent" in task.inputs else None
                 has_early = parent is not None and keeps_early(parent.spec)
-                return _try_steps(task, model, audit_data, lambda: made(task), has_early)
+                return _try_steps(task, made(task), audit_data, lambda: made(task), has_early)
         except UserError as error:
             raise UserError(f"release '{task.release}': {error}") from None
         except Exception:  # cannot be tried without data; the real task reports genuine errors
@@ -237,14 +236,14 @@ def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[
 def _check_weights_fit(task: Task, model: nn.Module, parent: nn.Module) -> None:
     """Refuses a defence that changes the network if the parent's weights come from a network without it."""
     shapes, given = ({name: t.shape for name, t in network.state_dict().items()} for network in (model, parent))
-    if shapes != given and task.spec.get("defense"):
+    if shapes != given:
         raise UserError(
             f"defense '{task.spec['defense']['name']}' changes the network, so it cannot start from weights of a"
             f" parent without it; give the release parent = '{INIT}', or a parent trained with the same defense"
         )
 
 
-def _try_defense(task: Task, model: nn.Module, audit_data: AuditData) -> None:
+def _try_defense(task: Task, new: Callable[[], nn.Module], audit_data: AuditData) -> None:
     """Tries a network of the user with the release's defence; networks of the package need no check."""
     described = task.spec.get("defense")
     if not described or not MODELS.get(task.spec["model"]["name"]).draws_own_weights:
@@ -254,7 +253,7 @@ def _try_defense(task: Task, model: nn.Module, audit_data: AuditData) -> None:
     from pruneaudit.training.samples import Samples
 
     samples = Samples.of(audit_data, np.arange(len(audit_data.y)) < NUM_TRIED)
-    DEFENSES.get(described["name"]).try_batch(model, *samples.batch(torch.arange(len(samples))))
+    DEFENSES.get(described["name"]).try_batch(new(), *samples.batch(torch.arange(len(samples))))
 
 
 def _try_steps(

@@ -10,12 +10,14 @@ learned attacks, see `learning_probe.py`).
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.threads import one_torch_thread
@@ -36,7 +38,10 @@ PROBED_SECONDS = 0.5
 MAX_ROUNDS = 20
 SECONDS_PER_TASK = 0.05
 """Time for reading and writing files, and for the accuracies of a model."""
+FEW, MORE = 4, 12
+"""Samples of two batches from which the time of a whole batch follows, for networks that take long."""
 _PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None, "keep_early": None}
+_PLAIN |= {"learning_rate": 1e-6}  # no step takes longer at another rate, and none diverges at this one
 
 
 @dataclass
@@ -73,37 +78,72 @@ class Probe:
         return self._measured[key]
 
     def _timed_steps(self, spec: Mapping[str, Any], settings: Training) -> float:
-        def work(num_batches: int) -> int:
-            num_samples = min(num_batches * settings.batch_size, len(self.audit_data.y))
-            network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
-            train(network, self._samples(num_samples), settings, torch.Generator().manual_seed(0))
-            return Shuffled(num_samples, settings.batch_size).num_batches
+        network, batch = self._network(spec), settings.batch_size
 
-        return seconds_each(work, self.device)
+        def work(num_batches: int, batch_size: int = batch) -> int:
+            num_samples = min(num_batches * batch_size, len(self.audit_data.y))
+            shape = settings.model_copy(update={"batch_size": batch_size})
+            train(network, self._samples(num_samples), shape, torch.Generator().manual_seed(0))
+            return Shuffled(num_samples, batch_size).num_batches
+
+        return self._foreseen(lambda size: work(1, size), batch) or seconds_each(work, self.device)
 
     def _timed_query(self, spec: Mapping[str, Any], noise_of: int | None) -> float:
-        network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
+        network = self._network(spec)
 
-        def work(num_samples: int) -> int:
-            samples = self._samples(min(num_samples * PREDICT_BATCH // PROBED_UNITS, len(self.audit_data.y)))
+        def asked(num_samples: int) -> None:
+            samples = self._samples(num_samples)
             if noise_of is None:
                 predict(network, samples)
             else:
                 sensitivity(network, samples, 0, noise_of)
-            return len(samples)
 
-        return seconds_each(work, self.device)
+        return self._each_sample(asked)
 
     def _timed_saliency(self, spec: Mapping[str, Any]) -> float:
-        network = new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
+        network = self._network(spec)
         kept = {name: weight.detach().cpu() > 0 for name, weight in network.named_parameters() if weight.ndim > 1}
+        return self._each_sample(lambda num_samples: start_saliency(network, self._samples(num_samples), kept))
 
-        def work(num_samples: int) -> int:
-            samples = self._samples(min(num_samples * PREDICT_BATCH // PROBED_UNITS, len(self.audit_data.y)))
-            start_saliency(network, samples, kept)
-            return len(samples)
+    def _each_sample(self, asked: Callable[[int], object]) -> float:
+        """Returns the seconds per sample of `asked`, which is given a number of samples."""
+        batch = PREDICT_BATCH // PROBED_UNITS
 
-        return seconds_each(work, self.device)
+        def work(num_batches: int) -> int:
+            num_samples = min(num_batches * batch, len(self.audit_data.y))
+            asked(num_samples)
+            return num_samples
+
+        foreseen = self._foreseen(asked, batch)
+        return foreseen / batch if foreseen else seconds_each(work, self.device)
+
+    def _foreseen(self, work: Callable[[int], object], batch: int) -> float | None:
+        """Returns the seconds of a batch, from two smaller ones; None if measuring the batch itself is quick enough.
+
+        Only on CPUs, where time grows with the batch.
+
+        Args:
+            work: does the work of so many samples.
+            batch: the samples of the batch.
+        """
+        if self.device != "cpu" or batch <= MORE or len(self.audit_data.y) < MORE:
+            return None
+
+        def seconds(num_samples: int) -> float:
+            start = time.thread_time()
+            work(num_samples)
+            return time.thread_time() - start
+
+        seconds(FEW)  # the first call of an operation also prepares it
+        few = seconds(FEW)
+        if few * batch / FEW < PROBED_SECONDS:
+            return None
+        more = seconds(MORE)
+        each = (more - few) / (MORE - FEW)
+        return few + each * (batch - FEW) if each > 0 else more * batch / MORE
+
+    def _network(self, spec: Mapping[str, Any]) -> nn.Module:
+        return new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
 
     def _samples(self, number: int) -> Samples:
         chosen = np.arange(len(self.audit_data.y)) < number
@@ -148,29 +188,38 @@ def task_seconds(plan: Plan, tasks: Sequence[Task], probe: Probe) -> float:
         tasks: the tasks that are still to do.
         probe: measures on demand.
     """
+    found: dict[tuple[str, str], float] = {}
+    counts = Counter((task.action, task.release) for task in tasks)
+    for task in tasks:  # the models of a release take equally long
+        if (task.action, task.release) not in found:
+            found[task.action, task.release] = _seconds_of(plan, task, probe)
+    return sum(count * (SECONDS_PER_TASK + found[kind]) for kind, count in counts.items())
+
+
+def _seconds_of(plan: Plan, task: Task, probe: Probe) -> float:
+    """Estimates the seconds of one task, but for `SECONDS_PER_TASK`."""
     num_samples = len(probe.audit_data.y)
     # Half of the eligible samples; under `disjoint` half of the audit data is eligible.
     eligible = int(probe.audit_data.coined.sum()) / (2 if plan.study.membership.protocol == "disjoint" else 1)
     members = eligible / 2 + int(probe.audit_data.is_kept.sum())
     num_fitting = int(holdout_halves(probe.audit_data.holdout, probe.audit_data.ids)[0].sum())  # at most
-    total = 0.0
-    for task in tasks:
-        spec = task.spec
-        total += SECONDS_PER_TASK
-        settings = spec.get("training") if task.action == "train" else spec.get("finetune")
+    spec = task.spec
+    if task.action in ("train", "release"):
+        settings = spec["training"] if task.action == "train" else spec["finetune"]
         training = Training.model_validate(settings) if settings else None
-        if task.action in ("train", "release") and training and not training.function:
-            seen = int(probe.audit_data.public.sum()) if task.trains_base else round(members)
-            steps = Shuffled(max(1, seen), training.batch_size).num_batches * training.epochs
-            total += steps * probe.step(spec, training)
-        elif task.action == "signals":
-            total += spec["queries"] * num_samples * probe.query(spec)
-        elif task.action == "sensitivity":
-            total += num_samples * probe.sensitivity(spec)
-        elif task.action == "start_saliency":
-            total += num_samples * probe.start_saliency(spec)
-        elif task.action == "forgetting":
-            training = Training.model_validate(spec["training"])
-            steps = Shuffled(max(1, num_fitting), training.batch_size).num_batches * training.epochs
-            total += steps * probe.step(spec, training) + num_samples * probe.query(spec)
-    return total
+        if training is None or training.function:
+            return 0.0
+        seen = int(probe.audit_data.public.sum()) if task.trains_base else round(members)
+        steps = Shuffled(max(1, seen), training.batch_size).num_batches * training.epochs
+        return steps * probe.step(spec, training)
+    if task.action == "signals":
+        return float(spec["queries"] * num_samples * probe.query(spec))
+    if task.action == "sensitivity":
+        return num_samples * probe.sensitivity(spec)
+    if task.action == "start_saliency":
+        return num_samples * probe.start_saliency(spec)
+    if task.action == "forgetting":
+        training = Training.model_validate(spec["training"])
+        steps = Shuffled(max(1, num_fitting), training.batch_size).num_batches * training.epochs
+        return steps * probe.step(spec, training) + num_samples * probe.query(spec)
+    return 0.0

@@ -85,14 +85,20 @@ class Work:
         return releases, {model for name in failed.keys() - set(releases) for model in failed[name]}
 
 
-def missing_tasks(plan: Plan, store: Store) -> list[Task]:
-    """Returns the tasks whose artifact is missing or damaged; changes nothing."""
-    return [task for task in plan.tasks if store.status(task.artifact)[0] != "whole"]
+def missing_tasks(plan: Plan, store: Store, contents: bool = True) -> list[Task]:
+    """Returns the tasks whose artifact is missing or damaged; changes nothing.
+
+    Args:
+        plan: the plan.
+        store: the store.
+        contents: as for `Store.status`.
+    """
+    return [task for task in plan.tasks if store.status(task.artifact, contents)[0] != "whole"]
 
 
-def tasks_to_do(plan: Plan, store: Store) -> list[Task]:
-    """Returns the missing tasks, and those that make dropped weights again for them; changes nothing."""
-    return wanted_again(plan, store, missing_tasks(plan, store))
+def tasks_to_do(plan: Plan, store: Store, contents: bool = True) -> list[Task]:
+    """Returns the missing tasks, and those that make dropped weights again for them; arguments as `missing_tasks`."""
+    return wanted_again(plan, store, missing_tasks(plan, store, contents))
 
 
 def carry_out(

@@ -71,8 +71,13 @@ class Store:
         """Returns the folder of an artifact, which need not exist yet."""
         return self.root / artifact.folder
 
-    def status(self, artifact: Artifact) -> tuple[Status, str]:
-        """Returns whether the artifact is whole, missing or damaged, and why it is damaged."""
+    def status(self, artifact: Artifact, contents: bool = True) -> tuple[Status, str]:
+        """Returns whether the artifact is whole, missing or damaged, and why it is damaged.
+
+        Args:
+            artifact: the artifact.
+            contents: whether to read its files. If not, they only have to be there, as for an estimate of the work.
+        """
         folder = self.path(artifact)
         if folder.is_symlink():
             return "damaged", "it is a link"
@@ -91,6 +96,10 @@ class Store:
         for name in sorted({*checksums, *artifact.files} - dropped):
             if name not in checksums:
                 return "damaged", f"{name} is not sealed"
+            if not contents:
+                if not (folder / name).is_file():
+                    return "damaged", f"{name} is missing"
+                continue
             try:
                 actual = file_sha256(folder / name)
             except OSError:
