@@ -66,9 +66,7 @@ def describe(
     if not finished:
         with functions_importable(plan):
             notes = preflight(plan, audit_data, store)
-    missing = tasks_to_do(
-        plan, store, contents=False
-    )  # weights of large studies take minutes to read; `run` reads them
+    missing = tasks_to_do(plan, store, contents=False)  # to read the weights of a large study takes minutes
     if finished and missing:
         raise UserError(
             f"{folder}: {len(missing)} of {len(plan.tasks)} parts are missing, first {missing[0].name};"

@@ -40,8 +40,10 @@ SECONDS_PER_TASK = 0.05
 """Time for reading and writing files, and for the accuracies of a model."""
 FEW, MORE = 4, 12
 """Samples of two batches from which the time of a whole batch follows, for networks that take long."""
-_PLAIN = {"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None, "keep_early": None}
-_PLAIN |= {"learning_rate": 1e-6}  # no step takes longer at another rate, and none diverges at this one
+_PLAIN = {
+    **{"epochs": 1, "schedule": "constant", "milestones": (), "select": "last", "patience": None, "keep_early": None},
+    "learning_rate": 1e-6,  # no step takes longer at another rate, and none diverges at this one
+}
 
 
 @dataclass
