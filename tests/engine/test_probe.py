@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from pruneaudit.engine.probe import PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
+from pruneaudit.engine.probe import MORE, PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
 
@@ -102,3 +102,24 @@ def test_the_shortest_round_counts_and_slow_work_is_done_once() -> None:
 
     assert seconds_each(slow, "cpu") == pytest.approx(0.2, rel=0.3)
     assert done == [1, 1]
+
+
+def busy_for(seconds: float) -> None:
+    until = time.thread_time() + seconds
+    while time.thread_time() < until:
+        pass
+
+
+@pytest.mark.parametrize(("each", "expected"), [(0.02, 0.05 + 128 * 0.02), (0.0001, None)])
+def test_the_time_of_a_slow_batch_follows_from_two_small_ones(each: float, expected: float | None) -> None:
+    _, audit_data = plan_study(study())
+    tried: list[int] = []
+
+    def work(num_samples: int) -> None:
+        tried.append(num_samples)
+        busy_for((0.05 if expected else 0.0) + num_samples * each)
+
+    found = Probe(audit_data)._foreseen(work, 128)
+    assert found == (None if expected is None else pytest.approx(expected, rel=0.3))
+    assert max(tried) <= MORE  # never the batch itself
+    assert Probe(audit_data, "cuda")._foreseen(work, 128) is None
