@@ -157,7 +157,7 @@ def _leakage_by(results: Results, degree: _Degree, panels: Sequence[_Panel], the
         key=degree.key,
         title=f"Leakage against {degree.title.lower()}, under {attack}",
         caption=f"Under {attack} (references: {kind}), one curve per method, {means_words(results)} with 95% "
-        "intervals. Methods are moved sideways a little, so that their intervals do not overlap. "
+        "intervals. Methods are moved sideways a little, so that their intervals stay readable. "
         f"{degree.caption} The dashed line is guessing.",
         height=_HEIGHT + _AROUND_PIXELS,
         spec=stacked(drawn, theme, _PANEL_POINTS if theme.is_paper else _HEIGHT, title),

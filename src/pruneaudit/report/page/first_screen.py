@@ -183,7 +183,7 @@ def _numbers(results: Results) -> tuple[BigNumber, ...]:
     if math.isnan(row["auc"]):
         return (*numbers, BigNumber("AUC", "", "", reason_of(row)))
     limits = AUC.interval(row["auc_low"], row["auc_high"])
-    meaning = f"how often a member outscores a non-member under {attack}; guessing: 0.5"
+    meaning = f"how often a member scores higher than a non-member under {attack}; guessing: 0.5"
     return (*numbers, BigNumber("AUC", AUC.value(row["auc"]), limits, meaning))
 
 

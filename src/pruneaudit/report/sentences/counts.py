@@ -221,8 +221,8 @@ def _counted(results: Results, readings: Sequence[Reading], than: str, why: str)
         unknown = f" ({why})" if readings[0] == "not compared" and why else ""
         return f"the one {changed_words(results)} release {_OF_ONE[readings[0]]} {than}{unknown}"
     less, more, same, split, other = (readings.count(each) for each in _OF_ONE)
-    whole = "all" if less == total else f"{less or 'none'} of"
-    those = f"{whole} {_releases(results, total)}"
+    of_all = "both" if less == total == 2 else f"all {total}" if less == total else f"{less or 'none'} of {total}"
+    those = f"{of_all} {changed_words(results)} releases"
     parts = [
         f"{those} {verb(less, 'leaks', 'leak') if less else 'is shown to leak'} less than {than}",
         *([f"{more} {verb(more, 'leaks', 'leak')} more"] if more else []),

@@ -65,7 +65,7 @@ def step_words(results: Results, step: Step) -> StepWords:
     number = step.number
     alone = reference_free_of(results)
     base, whom = given_baseline(results), "the target" if target_of(results) else "every network"
-    similar = f" than an undefended network of {SLIGHTLY_MORE} accuracy" if has_frontier(results) else ""
+    similar = f" than an undefended network that is {SLIGHTLY_MORE} accurate" if has_frontier(results) else ""
     than = f" than {base}" if base else similar
     scored = (
         " (with a score: with few references, some samples lack references of one kind)" if target_of(results) else ""
@@ -79,8 +79,8 @@ def step_words(results: Results, step: Step) -> StepWords:
         f"{_weaker(results)}. It should be {SLIGHTLY_MORE} accurate than",
         "choose at lower accuracy": f"Or choose {verb(number, 'it', 'one of them')} as it is, if its accuracy and size "
         "are good enough.",
-        "train weaker baselines": f"Train undefended dense networks {_how_weaker(results)}, to have one of "
-        f"{SLIGHTLY_MORE} accuracy than",
+        "train weaker baselines": f"Train undefended dense networks {_how_weaker(results)}, so that one is "
+        f"{SLIGHTLY_MORE} accurate than",
         "train more references": f"Train {number} references: attacks then find more, and the trained ones are reused:",
         "audit more networks": f"Train {number} networks or more: intervals over fewer are rough.",
         "audit more samples": f"Give {whom} {number:,} non-members, to measure low false-positive rates{scored}.",
