@@ -1,4 +1,4 @@
-"""How do time and memory grow with models, samples and releases? Exponents of a power law, with 95% intervals.
+"""How do time and memory grow with models, samples, releases and classes? Exponents of a power law, with 95% intervals.
 
 One size is varied, the others stay (`BASE`). Every point has an interpreter of its own: CPU seconds of all threads, and
 by how many MB the peak of memory rose above that of an interpreter with everything imported. Measured are the scores
@@ -9,7 +9,7 @@ against the first release.
     python benchmarks/growth.py --rounds 3 --vary models
 """
 
-# M models, N samples
+# M models, N samples, C classes
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ from pathlib import Path
 
 from interleaved import Spread, fitted_exponent, in_fresh_interpreter, machine, parser, stopwatch, table, take_turns
 
-BASE = {"models": 32, "samples": 5_000, "releases": 1}
+BASE = {"models": 32, "samples": 5_000, "releases": 1, "classes": 10}
+OTHERWISE = {"classes": {"models": 16}}
+"""Other sizes of `BASE` where this one is varied: a thousand logits per sample fill the memory."""
 SIZES = {
     "models": (16, 32, 64, 128),
     "samples": (2_500, 5_000, 10_000, 20_000, 40_000),
     "releases": (1, 2, 3, 4, 6),
+    "classes": (10, 30, 100, 300, 1_000),
 }
-NUM_CLASSES, NUM_HOLDOUT = 10, 1_000
+NUM_HOLDOUT = 1_000
 COSTS = {"lira": "scores of `lira`, CPU s", "rmia": "scores of `rmia`, CPU s", "audit": "audit, CPU s"}
 COSTS |= {"added": "audit, memory added /MB"}
 
 
-def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, float]:
+def measured(num_models: int, num_samples: int, num_releases: int, num_classes: int) -> dict[str, float]:
     """One point, in this interpreter."""
     from made_up import load
 
@@ -43,7 +46,7 @@ def measured(num_models: int, num_samples: int, num_releases: int) -> dict[str, 
         for release in range(num_releases):
             in_fresh_interpreter(
                 str(Path(__file__).with_name("made_up.py")),
-                *(folder, num_models, num_samples, NUM_CLASSES, NUM_HOLDOUT, release),
+                *(folder, num_models, num_samples, num_classes, NUM_HOLDOUT, release),
             )
         with stopwatch() as whole:
             releases = {f"release {release}": load(Path(folder), release) for release in range(num_releases)}
@@ -87,7 +90,9 @@ def one_point(sizes: dict[str, int]) -> dict[str, float]:
 
 def grown(varied: str, num_rounds: int) -> tuple[list[list[object]], list[object]]:
     """The points of one varied size as rows, and the row of its exponents."""
-    points = {str(size): partial(one_point, BASE | {varied: size}) for size in SIZES[varied]}
+    points = {
+        str(size): partial(one_point, BASE | OTHERWISE.get(varied, {}) | {varied: size}) for size in SIZES[varied]
+    }
     found = take_turns(points, num_rounds)
     spreads = {cost: [Spread.of([run[cost] for run in runs]) for runs in found.values()] for cost in COSTS}
     rows = [
@@ -115,7 +120,7 @@ def main() -> None:
         rows += [*points, exponents]
         print("  ".join(map(str, exponents)), flush=True)
     base = ", ".join(f"{size:,} {name}" for name, size in BASE.items())
-    print(f"\nelsewhere {base}; median [min, max] of {chosen.rounds} rounds\n")
+    print(f"\nelsewhere {base} (with classes: 16 models); median [min, max] of {chosen.rounds} rounds\n")
     print(table(["varied", "to", *COSTS.values()], rows))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import pruneaudit.evaluation.outcome as outcome
 from pruneaudit.attacks import ATTACKS
 from pruneaudit.core.errors import UserError
 from pruneaudit.evaluation import audit, bank_settings
@@ -219,3 +220,18 @@ def test_a_path_in_the_place_of_signals_is_refused(make_bank):
         audit("predictions.npz")
     with pytest.raises(UserError, match="references: got str"):
         audit(make_bank(4, 60), references="references.npz")
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 400])
+def test_scores_are_written_some_victims_at_a_time(make_bank, tmp_path, monkeypatch, rows_at_once):
+    found = audit({"dense": make_bank(5, 150), "pruned": make_bank(5, 150, gain=1.0)}, attacks="loss,lira")
+    whole = pd.read_parquet(found.save(tmp_path / "whole") / "scores.parquet")
+    monkeypatch.setattr(outcome, "ROWS_AT_ONCE", rows_at_once)
+    parts = pd.read_parquet(found.save(tmp_path / "parts") / "scores.parquet")
+    pd.testing.assert_frame_equal(parts, whole)
+    for release in ("dense", "pruned"):
+        rows = parts[parts["release"] == release]
+        assert rows["model_id"].tolist() == np.repeat(np.arange(5), 150).tolist()
+        for attack in ("loss", "lira"):
+            stored = found.scores[f"{release}/matched/{attack}"].ravel()
+            np.testing.assert_array_equal(rows[attack].to_numpy(), stored)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import pruneaudit.metrics.bootstrap as bootstrap
+import pruneaudit.metrics.sample_weights as sample_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import bootstrap_tpr, tpr_at_fpr
 
@@ -40,7 +41,7 @@ def test_replicates_equal_a_search_over_all_thresholds(ties):
 def test_blocks_do_not_change_the_draw(monkeypatch):
     scores, member = bank(2, 300, seed=2)
     whole = bootstrap_tpr(scores, member, LEVELS, 30, np.random.default_rng(0))[1]
-    monkeypatch.setattr(bootstrap, "BLOCK_BYTES", 7 * 300 * 8)
+    monkeypatch.setattr(sample_weights, "BLOCK_BYTES", 7 * 300 * 8)
     np.testing.assert_allclose(bootstrap_tpr(scores, member, LEVELS, 30, np.random.default_rng(0))[1], whole)
 
 

@@ -21,7 +21,7 @@ from pruneaudit.metrics import (
     rate_influence,
     tpr_at_fpr,
 )
-from pruneaudit.metrics.roc import sides
+from pruneaudit.metrics.ranking import sides
 
 # V victims, N samples, L levels, B replicates
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.core.options import Configured, Options, OptionsT
+from pruneaudit.metrics.arrays import for_each
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study.parts import MIN_HOLDOUT, SUFFICIENT_HOLDOUT
 
@@ -197,7 +198,13 @@ class PredictionAttack(Attack[ThresholdOptions]):
 
     def _of_models(self, signals: Signals, rows: np.ndarray) -> np.ndarray:
         """Scores (M, N) of the models in `rows`."""
-        return np.stack([self.of_model(signals, row) for row in rows])
+        found = np.empty((len(rows), signals.num_samples))
+
+        def score(index: int) -> None:
+            found[index] = self.of_model(signals, rows[index])
+
+        for_each(score, len(rows), found.size)
+        return found
 
     def of_model(self, signals: Signals, row: int) -> np.ndarray:
         """Scores (N,) float64 of one model; if it gives probabilities, `of_predictions` gets their logarithms."""

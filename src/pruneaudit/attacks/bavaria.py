@@ -24,6 +24,7 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import Moments, averaged, moments
 from pruneaudit.core.options import Options
+from pruneaudit.metrics.arrays import for_each
 
 SMALLEST_SHAPE, LARGEST_SHAPE = 2.1, 1000.0
 _SMALLEST = 1e-12
@@ -58,8 +59,15 @@ class Bavaria(Attack[Options]):
             moments(references, member, attack_input.allowed),
             moments(references, ~member, attack_input.allowed),
         )
-        sides = zip(phi, inside.by_victim(), outside.by_victim(), strict=True)
-        return np.stack([_log_predictive(x, one, counted) - _log_predictive(x, two, counted) for x, one, two in sides])
+        sides = list(zip(inside.by_victim(), outside.by_victim(), strict=True))
+        scores = np.empty(phi.shape)
+
+        def compare(victim: int) -> None:
+            one, two = (_log_predictive(phi[victim], side, counted) for side in sides[victim])
+            np.subtract(one, two, out=scores[victim])
+
+        for_each(compare, len(scores), scores.size)
+        return scores
 
 
 def _log_predictive(phi: np.ndarray, side: Moments, counted: np.ndarray) -> np.ndarray:

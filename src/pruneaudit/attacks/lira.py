@@ -31,6 +31,7 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import Moments, averaged, medians, moments, pooled_covariance
 from pruneaudit.core import options
+from pruneaudit.metrics.arrays import for_each
 
 POOL_BELOW = 64
 _SMALLEST_VARIANCE = 1e-12
@@ -93,8 +94,15 @@ class Lira(Attack[Options]):
         sides = [self._side(attack_input, query, inside=False)]
         if self.options.mode == "online":
             sides.append(self._side(attack_input, query, inside=True))
-        of_victims = zip(phi, *(side.by_victim() for side in sides), strict=True)
-        return np.concatenate([self._compared(x, variance, counted, *own) for x, *own in of_victims])
+        own = [side.by_victim() for side in sides]
+        of_victims = list(zip(*own, strict=True))
+        scores = np.empty(phi.shape)
+
+        def compare(victim: int) -> None:
+            scores[victim] = self._compared(phi[victim], variance, counted, *of_victims[victim])[0]
+
+        for_each(compare, len(scores), scores.size)
+        return scores
 
     def _compared(
         self, phi: np.ndarray, variance: str, counted: np.ndarray, out: Moments, side: Moments | None = None

@@ -9,10 +9,13 @@ than (V, N). Samples are processed in blocks, so that intermediate arrays stay s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from pruneaudit.metrics.arrays import for_each
 
 SAMPLES_AT_ONCE = 2048
 """Block size, the same on every machine: the division into blocks can change the last digit of a sum."""
@@ -87,7 +90,8 @@ def moments(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Mome
     """
     weights = allowed.astype(np.float64)
     found = Moments(*(np.empty((len(allowed), values.shape[1])) for _ in range(3)))
-    for part in _parts(values.shape[1]):
+
+    def add(part: slice) -> None:
         # Centred on all models first: the sums of squares then lose nothing to cancellation.
         centre = values[:, part].mean(axis=0)
         centred = np.where(chosen[:, part], values[:, part] - centre, 0.0)
@@ -97,6 +101,8 @@ def moments(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> Mome
         squares = weights @ centred**2 - np.where(count > 0, total * offset, 0.0)
         found.count[:, part], found.mean[:, part] = count, offset + centre
         np.maximum(squares, 0.0, out=found.squares[:, part])
+
+    _in_parts(add, found.count.shape)
     return found
 
 
@@ -116,17 +122,20 @@ def means(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.nda
     """
     weights = allowed.astype(np.float64)
     found = np.full((len(allowed), values.shape[1]), np.nan)
-    for part in _parts(values.shape[1]):
+
+    def add(part: slice) -> None:
         count = weights @ chosen[:, part].astype(np.float64)
         total = weights @ np.where(chosen[:, part], values[:, part], 0.0)
         np.divide(total, count, out=found[:, part], where=count > 0)
+
+    _in_parts(add, found.shape)
     return found
 
 
-def _parts(num_samples: int) -> Iterator[slice]:
-    """Yields all samples, one block at a time."""
-    for start in range(0, num_samples, SAMPLES_AT_ONCE):
-        yield slice(start, start + SAMPLES_AT_ONCE)
+def _in_parts(work: Callable[[slice], None], shape: tuple[int, ...]) -> None:
+    """Calls `work` with blocks of the samples of (V, N), in threads."""
+    starts = range(0, shape[1], SAMPLES_AT_ONCE)
+    for_each(lambda index: work(slice(starts[index], starts[index] + SAMPLES_AT_ONCE)), len(starts), math.prod(shape))
 
 
 def medians(values: np.ndarray, chosen: np.ndarray, allowed: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.moments import moments
 from pruneaudit.attacks.ties import tie_break
 from pruneaudit.core.options import Options
+from pruneaudit.metrics.arrays import for_each
 
 SAMPLES_AT_ONCE = 512
 """Block size: small enough that all victims' values stay in the processor's cache."""
@@ -44,11 +45,17 @@ class AttackP(Attack[Options]):
 
 def ranked(phi: np.ndarray, nulls: np.ndarray) -> np.ndarray:
     """Fraction of the nulls (N,) at or below each value (M, N), ties broken by the value itself."""
-    below = np.empty(phi.shape)
-    for row, found in zip(phi, below, strict=True):
+    below, num_nulls = np.empty(phi.shape), nulls.sum()
+
+    def rank(model: int) -> None:
+        row = phi[model]
         order = np.argsort(row)  # sorted queries make each lookup start near the last one
-        found[order] = np.searchsorted(np.sort(row[nulls]), row[order], side="right")
-    return below / nulls.sum() + tie_break(phi)
+        own = below[model]
+        own[order] = np.searchsorted(np.sort(row[nulls]), row[order], side="right")
+        below[model] = own / num_nulls + tie_break(row)
+
+    for_each(rank, len(phi), phi.size)
+    return below
 
 
 class AttackR(Attack):
@@ -68,8 +75,13 @@ class AttackR(Attack):
         out = ~attack_input.reference.member  # (K, N)
         below = _below(phi, np.where(out, references, np.inf), attack_input.allowed)
         known = moments(references, out, attack_input.allowed)
-        distance = phi - known.mean  # NaN without OUT references
-        scores = (below + 0.5) / (known.count + 1) + tie_break(distance)
+        scores = np.empty(phi.shape)
+
+        def smooth(victim: int) -> None:
+            distance = phi[victim] - known.mean[victim]  # NaN without OUT references
+            scores[victim] = (below[victim] + 0.5) / (known.count[victim] + 1) + tie_break(distance)
+
+        for_each(smooth, len(scores), scores.size)
         scores[~attack_input.eligible] = np.nan
         return Scores(scores)
 
@@ -78,8 +90,9 @@ def _below(phi: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> np.n
     """How many of its allowed references (K, N) each victim's phi (V, N) exceeds, (V, N)."""
     found = np.zeros(phi.shape)
     barred = [np.flatnonzero(~column) for column in allowed.T]  # per reference: victims that may not use it
-    for start in range(0, phi.shape[1], SAMPLES_AT_ONCE):
-        part = slice(start, start + SAMPLES_AT_ONCE)
+
+    def count(index: int) -> None:
+        part = slice(index * SAMPLES_AT_ONCE, (index + 1) * SAMPLES_AT_ONCE)
         own = np.ascontiguousarray(phi[:, part])
         counted = np.zeros(own.shape, dtype=np.uint8)  # bytes add fastest; moved to `below` before they overflow
         for k, reference in enumerate(references[:, part]):
@@ -90,6 +103,8 @@ def _below(phi: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> np.n
                 found[:, part] += counted
                 counted[:] = 0
         found[:, part] += counted
+
+    for_each(count, -(-phi.shape[1] // SAMPLES_AT_ONCE), phi.size)
     return found
 
 

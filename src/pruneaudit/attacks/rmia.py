@@ -35,6 +35,7 @@ from pruneaudit.attacks.moments import means
 from pruneaudit.attacks.ratios import PUBLISHED_A, offline_mean, offline_score, share_beaten
 from pruneaudit.attacks.tuning import Constant, Tunable, constant
 from pruneaudit.core import options
+from pruneaudit.metrics.arrays import for_each
 from pruneaudit.signals.derived import log_probability, probability
 from pruneaudit.study.parts import MIN_HOLDOUT
 
@@ -67,13 +68,19 @@ class Rmia(Attack[Options]):
         """Scores every victim against its allowed references; `rng` deals folds where a is tuned."""
         a = self._a(attack_input, rng)
         num_queries = attack_input.attacked.num_queries
-        ratios = np.stack([self._log_ratio(attack_input, query, a.values) for query in range(num_queries)])  # (Q, V, N)
+        ratios = [self._log_ratio(attack_input, query, a.values) for query in range(num_queries)]  # Q times (V, N)
         # A majority of queries beats z exactly when the middle one (the lower, if even) does.
-        decisive = np.sort(ratios, axis=0)[num_queries - (num_queries // 2 + 1)]  # (V, N)
+        ranked = np.sort(ratios, axis=0) if num_queries > 1 else ratios
+        decisive = ranked[num_queries - (num_queries // 2 + 1)]  # (V, N)
         is_held_out = attack_input.nulls.sum() >= MIN_HOLDOUT
         z = attack_input.nulls if is_held_out else attack_input.attacked.counted & ~attack_input.attacked.unseen
         z_ratios = self._log_z_ratio(attack_input, z, a.values)  # (V, Z)
-        scores = np.stack([share_beaten(x, own, self.options.gamma) for x, own in zip(decisive, z_ratios, strict=True)])
+        scores = np.empty(decisive.shape)
+
+        def beat(victim: int) -> None:
+            scores[victim] = share_beaten(decisive[victim], z_ratios[victim], self.options.gamma)
+
+        for_each(beat, len(scores), scores.size)
         scores[~attack_input.eligible] = np.nan
         source = "holdout" if is_held_out else "audited samples"
         told = f"gamma {self.options.gamma:g}, {a.variant}, z from the {source}"

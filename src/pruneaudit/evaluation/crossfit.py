@@ -24,7 +24,7 @@ import numpy as np
 from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import AttackInput, Scores
 from pruneaudit.attacks.folds import settings
-from pruneaudit.metrics import barriers, best_threshold, refusal
+from pruneaudit.metrics import barriers, best_cut, refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +78,14 @@ def learn(
         if scores.held_out is None:
             return found
     for victims, rows, learned in _taught(attack, attack_input, scores, seed, rng):
+        teachers = _Teachers.of(attack_input, rows, learned)
+        members, others = (np.sort(learned[side]) for side in (teachers.members, teachers.others))
         if not is_fixed:
-            found.best[victims] = _best(attack, attack_input, rows, learned)
-        valid = attack_input.reference.ordinary[rows] & ~attack_input.reference.member[rows] & ~np.isnan(learned)
-        others = learned[valid]
+            overall = best_cut(members, others) if members.size and others.size else float("nan")
+            found.best[victims] = _of_classes(teachers, overall) if attack.per_class else overall
         found.num_nonmembers[victims] = others.size
         enough = np.array([refusal(others.size, level) is None for level in levels], dtype=bool)
-        found.barriers[victims] = np.where(enough, barriers(others, levels), np.nan)
+        found.barriers[victims] = np.where(enough, barriers(others, levels, ascending=True), np.nan)
     return found
 
 
@@ -117,23 +118,35 @@ def _scored(
     return None if attack.lacks(among) else attack.score(among, rng).victims
 
 
-def _best(attack: Attack, attack_input: AttackInput, rows: np.ndarray, learned: np.ndarray) -> np.ndarray:
-    """The best thresholds (C,) for the scores (K', N) of the references `rows`; NaN without members or non-members."""
-    reference = attack_input.reference
-    valid = reference.ordinary[rows] & ~np.isnan(learned)
-    overall = _threshold(learned, reference.member[rows], valid)
-    result = np.full(reference.num_classes, overall)
-    if attack.per_class:
-        for label in range(reference.num_classes):
-            of_class = reference.labels == label  # (N,)
-            own = _threshold(learned[:, of_class], reference.member[rows][:, of_class], valid[:, of_class])
-            result[label] = overall if np.isnan(own) else own
+@dataclass(frozen=True, eq=False)
+class _Teachers:
+    """The scores of the references that teach for some victims."""
+
+    scores: np.ndarray
+    """(K', N)."""
+    members: np.ndarray
+    """(K', N) bool: scored members."""
+    others: np.ndarray
+    """(K', N) bool: scored non-members."""
+    labels: np.ndarray
+    """(N,)."""
+    num_classes: int
+
+    @classmethod
+    def of(cls, attack_input: AttackInput, rows: np.ndarray, scores: np.ndarray) -> _Teachers:
+        """Takes the references' `rows` and their scores (K', N)."""
+        reference = attack_input.reference
+        valid, member = reference.ordinary[rows] & ~np.isnan(scores), reference.member[rows]
+        return cls(scores, valid & member, valid & ~member, reference.labels, reference.num_classes)
+
+
+def _of_classes(teachers: _Teachers, overall: float) -> np.ndarray:
+    """The best threshold of every class (C,); `overall` for a class without members or non-members."""
+    result = np.full(teachers.num_classes, overall)
+    for label in range(teachers.num_classes):
+        of_class = np.flatnonzero(teachers.labels == label)
+        scores = teachers.scores[:, of_class]
+        members, others = (np.sort(scores[side[:, of_class]]) for side in (teachers.members, teachers.others))
+        if members.size and others.size:
+            result[label] = best_cut(members, others)
     return result
-
-
-def _threshold(scores: np.ndarray, member: np.ndarray, valid: np.ndarray) -> float:
-    """The threshold of best balanced accuracy where `valid` (K', N); NaN without members or without non-members."""
-    truth = member[valid]
-    if not truth.any() or truth.all():
-        return float("nan")
-    return best_threshold(scores[valid], truth)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -26,10 +26,10 @@ from pruneaudit.evaluation.comparison_plan import (
 from pruneaudit.evaluation.comparisons import compare_accuracy, compare_attacks, compare_releases
 from pruneaudit.evaluation.detection_changes import detection_changes
 from pruneaudit.evaluation.doubts import record_doubts
-from pruneaudit.evaluation.findings import Row, Writer
+from pruneaudit.evaluation.findings import Row, Writer, pair_weights
 from pruneaudit.evaluation.frontier import frontier_rows
 from pruneaudit.evaluation.learned import record_not_learned
-from pruneaudit.evaluation.measure import Accuracies, accuracies, measure
+from pruneaudit.evaluation.measure import Accuracies, accuracies, measure, sample_weights
 from pruneaudit.evaluation.outcome import Audit, SettingScores
 from pruneaudit.evaluation.outputs import Key, Ranking, output_rows
 from pruneaudit.evaluation.results import Results
@@ -123,7 +123,7 @@ def evaluate(
     skipped = {
         label: lack for label, attack in attacks.items() if (lack := why_left_out(label, attack, settings, skip))
     }
-    rows: dict[str, dict[str, list[Row]]] = {}
+    rows: dict[str, defaultdict[str, list[Row]]] = {}
     written: dict[str, dict[SettingKey, Writer]] = {}
     playable = [label for label in attacks if label not in skipped]
     many_floored = any(setting.attack_input.share_floored > MANY_FLOORED for setting in settings)
@@ -132,38 +132,47 @@ def evaluate(
     held_against = {other for others in rivals.values() for other in others}
     samples: dict[str, pd.DataFrame] = {}
     rankings: dict[Key, Ranking] = {}
+    weights, pairs_weighed = sample_weights(seed), pair_weights(seed)
+
+    def played(label: str, setting: AttackSetting) -> Writer:
+        """Measures an attack in an attack setting, and adds its rows."""
+        measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting), weights)
+        writer = Writer(
+            setting, label, measured, found[setting.release], sparsity[setting.release], levels, seed, pairs_weighed
+        )
+        key = setting.release, setting.references
+        _add_rows(rows[label], writer, [written[other][key] for other in rivals[label] if key in written[other]])
+        if measuring.outputs:
+            rankings[(label, *key)] = Ranking.of(measured, levels)
+        return replace(writer, measured=measured.without_ranking())
+
+    def added_releases(label: str) -> None:
+        """Adds the rows that compare releases under the primary attack."""
+        alike = {release: writer for (release, what), writer in written[label].items() if what == kinds[release]}
+        rows[label]["frontier"] += frontier_rows(alike, comparison_plan, sizes, seed)
+        rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
+            attacks[label], alike, pairs, comparison_plan.repeats, seed
+        )
+
     # One thread: the same sums in the same order, whatever the number of cores.
     with one_blas_thread():
         # Attacks with which others are compared come first; only their measurements are kept.
         for turn, label in enumerate(rivals_first(rivals), start=1):
             begin(label, turn, len(rivals))
-            written[label] = {}
+            written[label], rows[label] = {}, defaultdict(list)
             for setting, kept in zip(settings, scores, strict=True):
                 if attacks[label].lacks(setting.attack_input):
                     continue  # an attack on pairs of releases, or on structure, in an attack setting without
-                measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting))
-                kept.by_attack[label] = measured.scores
-                writer = Writer(
-                    setting, label, measured, found[setting.release], sparsity[setting.release], levels, seed
-                )
-                written[label][setting.release, setting.references] = writer
-                if measuring.outputs:
-                    rankings[label, setting.release, setting.references] = Ranking.of(measured, levels)
-            rows[label] = _rows(written[label], settings, pairs, [written[other] for other in rivals[label]])
-            for writer in written[label].values():
-                planted = CanaryScores.of(writer.setting, label, writer.measured.scores, seed)
-                rows[label]["canaries"] += canary_findings(planted, attacks[label], measuring.bounds)
+                key = setting.release, setting.references
+                written[label][key] = played(label, setting)
+                kept.by_attack[label] = written[label][key].measured.scores
+            rows[label]["comparisons"] += _compared(written[label], settings, pairs)
+            rows[label]["canaries"] += _on_canaries(written[label], attacks[label], measuring)
             if label == primary.attack:
-                alike = {
-                    release: writer for (release, what), writer in written[label].items() if what == kinds[release]
-                }
-                rows[label]["frontier"] += frontier_rows(alike, comparison_plan, sizes, seed)
-                rows[label]["detection_changes"], samples["sample_detection"] = detection_changes(
-                    attacks[label], alike, pairs, comparison_plan.repeats, seed
-                )
+                added_releases(label)
             if label not in held_against:
                 written[label].clear()
-        rows[""] = {"comparisons": _accuracies_compared(found, pairs)}
+        rows[""] = defaultdict(list, comparisons=_accuracies_compared(found, pairs))
         shown = {label: attacks[label] for label in playable} if measuring.outputs else {}
         reduced, notes = output_rows(settings, shown, rankings, measuring.outputs, levels, seed)
     tables = _tables([rows[label] for label in (*attacks, "") if label in rows])
@@ -180,24 +189,21 @@ def evaluate(
     return Audit(Results(**tables, **samples, about=about), scores)
 
 
-def _rows(
-    written: Mapping[SettingKey, Writer],
-    settings: Sequence[AttackSetting],
-    pairs: Sequence[tuple[str, str]],
-    rivals: Sequence[Mapping[SettingKey, Writer]],
-) -> dict[str, list[Row]]:
-    """All rows of one attack, by table; it is compared with the attacks in `rivals`."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for key, writer in written.items():
-        rows["findings"] += writer.findings()
-        rows["curves"] += writer.curve()
-        rows["classes"] += writer.by_class()
-        rows["ppv"] += writer.ppv()
-        for other in rivals:
-            if key in other:
-                rows["attack_comparisons"] += compare_attacks(writer, other[key])
-    rows["comparisons"] += _compared(written, settings, pairs)
-    return rows
+def _add_rows(rows: dict[str, list[Row]], writer: Writer, rivals: Sequence[Writer]) -> None:
+    """Adds the rows of one attack in one attack setting, by table; it is compared with the attacks in `rivals`."""
+    rows["findings"] += writer.findings()
+    rows["curves"] += writer.curve()
+    rows["classes"] += writer.by_class()
+    rows["ppv"] += writer.ppv()
+    for other in rivals:
+        rows["attack_comparisons"] += compare_attacks(writer, other)
+
+
+def _on_canaries(written: Mapping[SettingKey, Writer], attack: Attack, measuring: Measuring) -> Iterator[Row]:
+    """The rows of one attack on canaries, in every attack setting."""
+    for writer in written.values():
+        planted = CanaryScores.of(writer.setting, writer.attack, writer.measured.scores, measuring.seed)
+        yield from canary_findings(planted, attack, measuring.bounds)
 
 
 def _tables(parts: Sequence[Mapping[str, list[Row]]]) -> dict[str, Any]:

@@ -22,14 +22,16 @@ from pruneaudit.metrics import (
     Quantity,
     Scored,
     all_metrics,
-    auc_influence,
+    class_areas,
     each_of,
     mean_of,
-    mean_roc,
     ppv,
     refusal,
     two_way,
 )
+from pruneaudit.metrics.arrays import for_each
+from pruneaudit.metrics.roc import curves_of, mean_curve
+from pruneaudit.metrics.sample_weights import PairWeights
 from pruneaudit.metrics.standard import tpr_column
 
 CURVE_POINTS = 61
@@ -38,6 +40,11 @@ PRIORS = (0.01, 0.1, 0.5)
 NUM_POOLED_RESAMPLES = 100
 
 Row = dict[str, Any]
+
+
+def pair_weights(seed: int) -> PairWeights:
+    """The weights of all pairs pooled, the same in every attack setting and for every attack."""
+    return PairWeights(lambda: numpy_generator(seed, seeds.BOOTSTRAP_POOLED), NUM_POOLED_RESAMPLES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +58,8 @@ class Writer:
     sparsity: float
     levels: Sequence[float]
     seed: int
+    pair_weights: PairWeights | None = None
+    """From `pair_weights` of the same seed; None: drawn where they are needed."""
 
     @cached_property
     def figures(self) -> tuple[tuple[Metric, Quantity], ...]:
@@ -115,15 +124,23 @@ class Writer:
             self.levels,
             lambda: numpy_generator(self.seed, seeds.BOOTSTRAP_POOLED),
             NUM_POOLED_RESAMPLES,
+            pair_weights=self.pair_weights,
         )
-        for metric in all_metrics():
-            if not metric.needs_threshold:
-                told = [
-                    each for each in metric.quantities(self.levels) if metric.suppressed(each, *self.fewest) is None
-                ]
-                found = metric.pooled(scored, told)
-                for quantity, estimate in zip(told if found else (), found, strict=True):
-                    row |= _columns(quantity.column, estimate)
+        metrics = [metric for metric in all_metrics() if not metric.needs_threshold]
+        told = [
+            [each for each in metric.quantities(self.levels) if metric.suppressed(each, *self.fewest) is None]
+            for metric in metrics
+        ]
+        found: list[tuple[Estimate, ...]] = [()] * len(metrics)
+        assert scored.pooled  # all metrics start from it
+
+        def measure(index: int) -> None:
+            found[index] = metrics[index].pooled(scored, told[index])
+
+        for_each(measure, len(metrics), scored.scores.size)
+        for quantities, estimates in zip(told, found, strict=True):
+            for quantity, estimate in zip(quantities if estimates else (), estimates, strict=True):
+                row |= _columns(quantity.column, estimate)
         return self._closed(row, self.fewest)
 
     def _victim_rows(self) -> Iterator[Row]:
@@ -178,28 +195,23 @@ class Writer:
         """The ROC, averaged over victims, on a logarithmic grid of false-positive rates."""
         grid = np.logspace(np.log10(min(self.levels)), 0, CURVE_POINTS)
         grid[-1] = 1.0
-        for fpr, tpr in zip(grid, mean_roc(self.measured.counted_scores, self.measured.member, grid), strict=True):
+        for fpr, tpr in zip(grid, mean_curve(curves_of(self.measured.ranking(), grid)), strict=True):
             yield {**self._which(), "fpr": float(fpr), "tpr": float(tpr)}
 
     def by_class(self) -> Iterator[Row]:
         """AUC within each class, mean over the victims that have members and non-members of it."""
         measured, labels = self.measured, self.setting.attack_input.attacked.labels
-        counted = measured.counted_scores
-        for class_id in np.unique(labels):
-            of_class = labels == class_id
-            scores, member = counted[:, of_class], measured.member[:, of_class]
-            values, influence = auc_influence(scores, member)
-            # A single member or non-member has no variance.
-            known = ~(np.isnan(values) | np.isnan(influence).any(axis=1))
+        classes, codes = np.unique(labels, return_inverse=True)
+        areas = class_areas(measured.ranking(), codes, classes.size)
+        for label, (class_id, known) in enumerate(zip(classes, areas.known.T, strict=True)):
             if known.any():
-                scored = ~np.isnan(scores)
                 yield {
                     **self._which(),
                     "class_id": int(class_id),
-                    **_columns("auc", two_way(values[known], influence[known])),
+                    **_columns("auc", two_way(areas.values[known, label], areas.influence(label)[known])),
                     "num_victims": int(known.sum()),
-                    "num_members": float((scored & member)[known].sum(axis=1).mean()),
-                    "num_nonmembers": float((scored & ~member)[known].sum(axis=1).mean()),
+                    "num_members": float(areas.num_members[known, label].mean()),
+                    "num_nonmembers": float(areas.num_nonmembers[known, label].mean()),
                 }
 
     def ppv(self) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from pruneaudit.evaluation.findings import Row, Writer
 from pruneaudit.evaluation.measure import NUM_RESAMPLES
 from pruneaudit.metrics import Metric, PerVictim, Quantity, Replicated, two_way
 from pruneaudit.metrics.arrays import Bools, Floats
-from pruneaudit.metrics.bootstrap import BLOCK_BYTES
+from pruneaudit.metrics.sample_weights import BLOCK_BYTES
 
 LEVELS = (0.01, 0.001)
 """False-positive rates whose TPR counts as a leakage figure here, if the study reports them."""

@@ -18,6 +18,9 @@ from pruneaudit.core.randomness import numpy_generator
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.metrics import Measurement, PerVictim, Scored, all_metrics, rate_influence
+from pruneaudit.metrics.arrays import for_each
+from pruneaudit.metrics.ranking import Sides, every_ranking
+from pruneaudit.metrics.sample_weights import SampleWeights
 from pruneaudit.signals.signals import Signals
 from pruneaudit.study import DENSE
 from pruneaudit.study.audit import MATCHED, UNDEFENDED
@@ -51,6 +54,16 @@ class Measured:
     """(V, L) fraction of non-members accused there: the realised false-positive rate."""
     num_teaching: np.ndarray
     """(V,) int: number of scored non-members over all teaching references."""
+    ranked: tuple[Sides, ...] | None = None
+    """The ranking of every victim, while it is needed."""
+
+    def ranking(self) -> tuple[Sides, ...]:
+        """The ranking of every victim."""
+        return every_ranking(self.counted_scores, self.member) if self.ranked is None else self.ranked
+
+    def without_ranking(self) -> Measured:
+        """The same measurements in less memory."""
+        return replace(self, ranked=None)
 
     @cached_property
     def num_members(self) -> np.ndarray:
@@ -81,7 +94,13 @@ def _draws(label: str, setting: AttackSetting, seed: int) -> np.random.Generator
 
 
 def measure(
-    attack: Attack, label: str, setting: AttackSetting, levels: Sequence[float], seed: int, scored: Scores | None = None
+    attack: Attack,
+    label: str,
+    setting: AttackSetting,
+    levels: Sequence[float],
+    seed: int,
+    scored: Scores | None = None,
+    weights: SampleWeights | None = None,
 ) -> Measured:
     """Plays one attack in one attack setting and measures how well it does.
 
@@ -92,6 +111,7 @@ def measure(
         levels: (L,) false-positive rates.
         seed: the study's seed.
         scored: the scores of an attack that learns (with `held_out`); None: play it.
+        weights: the weights of replicates, from `sample_weights` of the same seed; None: draw them.
     """
     attack_input, rng = setting.attack_input, _draws(label, setting, seed)
     if scored is None:
@@ -105,7 +125,7 @@ def measure(
     # Thresholds are learned in another thread; the random draws of both sides are independent.
     with ThreadPoolExecutor(1) as aside:
         learned = aside.submit(learn, attack, attack_input, scored, levels, seed, rng)
-        counted_scores = scored_for(counted, member, levels, seed)
+        counted_scores = scored_for(counted, member, levels, seed, weights)
         by_column = _measured(counted_scores, needs_threshold=False)
         taught = learned.result()
     limits = taught.best[:, attack_input.attacked.labels]  # (V, N)
@@ -122,15 +142,25 @@ def measure(
         learned_tpr=learned_tpr,
         learned_fpr=learned_fpr,
         num_teaching=taught.num_nonmembers,
+        ranked=counted_scores.ranked,
     )
 
 
-def scored_for(counted: np.ndarray, member: np.ndarray, levels: Sequence[float], seed: int) -> Scored:
+def sample_weights(seed: int) -> SampleWeights:
+    """The weights of replicates: every attack setting and attack uses the same, which pairs the replicates."""
+    return SampleWeights(lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES)
+
+
+def scored_for(
+    counted: np.ndarray, member: np.ndarray, levels: Sequence[float], seed: int, weights: SampleWeights | None = None
+) -> Scored:
     """Scores (V, N), NaN for samples that are not counted, as input of metrics, without thresholds.
 
     Every attack setting and attack uses the same seed: equal weights pair the replicates.
     """
-    return Scored(counted, member, levels, lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES)
+    return Scored(
+        counted, member, levels, lambda: numpy_generator(seed, seeds.BOOTSTRAP), NUM_RESAMPLES, weights=weights
+    )
 
 
 def _measured(scored: Scored, needs_threshold: bool) -> dict[str, Measurement]:
@@ -151,14 +181,18 @@ def _accused(counted: np.ndarray, member: np.ndarray, barriers: np.ndarray) -> t
         member: (V, N) bool.
         barriers: (V, L); NaN gives NaN.
     """
-    rates = []
-    for side in (member, ~member):
-        among = side & ~np.isnan(counted)
-        num_among = np.count_nonzero(among, axis=1)  # (V,)
-        hits = [np.count_nonzero(among & (counted > limit[:, None]), axis=1) for limit in barriers.T]
-        above = np.array(hits, dtype=np.float64).reshape(barriers.T.shape).T  # (V, L)
-        above[np.isnan(barriers)] = np.nan
-        rates.append(above / np.where(num_among, num_among, np.nan)[:, None])
+    rates = np.full((2, *barriers.shape), np.nan)
+
+    def look(victim: int) -> None:
+        scored, limits = counted[victim], barriers[victim]
+        for side, among in enumerate((member[victim], ~member[victim])):
+            own = scored[among]
+            num_among = np.count_nonzero(~np.isnan(own))
+            if num_among:
+                above = [np.count_nonzero(own > limit) / num_among for limit in limits]
+                rates[side, victim] = np.where(np.isnan(limits), np.nan, above)
+
+    for_each(look, len(counted), counted.size)
     return rates[0], rates[1]
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,11 @@ from pruneaudit.evaluation.results import Results
 SCORES_FILE = "scores.parquet"
 _FACTS = ("release", "references", "model_id", "sample_id", "label", "member", "canary")
 """Columns in addition to those of attacks."""
+_REPEATED = ("release", "references", "model_id", "label")
+"""Columns with few values, which are written as a dictionary and numbers. Scores hardly repeat: to look for repetitions
+takes most of the time of writing them."""
+ROWS_AT_ONCE = 2**20
+"""Rows that are put together at a time, or one victim's if it has more; a row group of the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +146,11 @@ def _write_scores(settings: Sequence[SettingScores], path: Path) -> None:
     played = list(dict.fromkeys(attack for scores in settings for attack in scores.by_attack))
     try:
         for scores in settings:
-            table = _scores_table(scores, played)
-            schema_writer = schema_writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
-            schema_writer.write_table(table)
+            for table in _scores_tables(scores, played):
+                schema_writer = schema_writer or pq.ParquetWriter(
+                    temporary, table.schema, compression="zstd", use_dictionary=list(_REPEATED)
+                )
+                schema_writer.write_table(table)
         if schema_writer is not None:
             schema_writer.close()
             temporary.replace(path)
@@ -151,21 +158,25 @@ def _write_scores(settings: Sequence[SettingScores], path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _scores_table(scores: SettingScores, attacks: Sequence[str]) -> pa.Table:
-    """The rows of one attack setting; NaN for attacks that were not played in it."""
+def _scores_tables(scores: SettingScores, attacks: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of one attack setting, some victims at a time; NaN for attacks that were not played in it."""
     setting, signals = scores.setting, scores.setting.attack_input.attacked
-    rows = setting.attack_input.victims
-    scored = signals.scored[rows]  # (V, N)
-    victim, sample = np.nonzero(scored)
-    columns: dict[str, Any] = {
-        "release": pa.repeat(setting.release, len(victim)).dictionary_encode(),
-        "references": pa.repeat(setting.references, len(victim)).dictionary_encode(),
-        "model_id": signals.model_names[rows][victim],
-        "sample_id": signals.sample_ids[sample],
-        "label": signals.labels[sample],
-        "member": signals.member[rows][scored],
-        "canary": signals.canaries[sample],
-    }
-    nothing = np.full(scored.shape, np.nan)
-    columns |= {attack: scores.by_attack.get(attack, nothing)[scored] for attack in attacks}
-    return pa.table(columns)
+    at_once = max(1, ROWS_AT_ONCE // max(1, signals.num_samples))
+    for start in range(0, max(1, len(setting.attack_input.victims)), at_once):
+        part = slice(start, start + at_once)
+        rows = setting.attack_input.victims[part]
+        scored = signals.scored[rows]  # (V, N)
+        victim, sample = np.nonzero(scored)
+        columns: dict[str, Any] = {
+            "release": pa.repeat(setting.release, len(victim)).dictionary_encode(),
+            "references": pa.repeat(setting.references, len(victim)).dictionary_encode(),
+            "model_id": signals.model_names[rows][victim],
+            "sample_id": signals.sample_ids[sample],
+            "label": signals.labels[sample],
+            "member": signals.member[rows][scored],
+            "canary": signals.canaries[sample],
+        }
+        nothing = np.full(scored.shape, np.nan)
+        of_attacks = {attack: scores.by_attack[attack][part] for attack in attacks if attack in scores.by_attack}
+        columns |= {attack: of_attacks.get(attack, nothing)[scored] for attack in attacks}
+        yield pa.table(columns)

@@ -8,6 +8,7 @@ from pruneaudit.core.errors import UserError
 from pruneaudit.core.registry import Registry
 from pruneaudit.metrics.arrays import PerVictim
 from pruneaudit.metrics.bootstrap import bootstrap_tpr
+from pruneaudit.metrics.class_areas import ClassAreas, class_areas
 from pruneaudit.metrics.epsilon import (
     guess_canaries,
     many_run_epsilon,
@@ -30,12 +31,13 @@ from pruneaudit.metrics.metric import BudgetOption, Metric, Scored
 from pruneaudit.metrics.one_run_gaussian import one_run_gaussian_epsilon
 from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc
 from pruneaudit.metrics.quantity import Quantity
-from pruneaudit.metrics.rates import Rates, best_threshold, ppv, rate_influence, refusal
+from pruneaudit.metrics.rates import Rates, best_cut, best_threshold, ppv, rate_influence, refusal
 from pruneaudit.metrics.roc import auc, auc_influence, barriers, mean_roc, tpr_at_fpr
 
 __all__ = [
     "METRICS",
     "BudgetOption",
+    "ClassAreas",
     "Estimate",
     "Measurement",
     "Metric",
@@ -49,10 +51,12 @@ __all__ = [
     "auc",
     "auc_influence",
     "barriers",
+    "best_cut",
     "best_threshold",
     "binomial_interval",
     "bootstrap_pooled_tpr",
     "bootstrap_tpr",
+    "class_areas",
     "difference_of",
     "difference_two_way",
     "each_of",
@@ -85,8 +89,19 @@ METRICS: Registry[Metric] = Registry(
     "pruneaudit.metrics",
     "METRIC",
     infrastructure={
-        *("arrays", "bootstrap", "epsilon", "detection", "exposed", "intervals", "measurement", "metric"),
-        *("multiple", "one_run_gaussian", "pooled", "quantity", "rates", "roc", "trade_off", "verdicts"),
+        *(
+            "arrays",
+            "bootstrap",
+            "class_areas",
+            "epsilon",
+            "detection",
+            "exposed",
+            "intervals",
+            "measurement",
+            "metric",
+        ),
+        *("multiple", "one_run_gaussian", "pooled", "quantity", "ranking", "rates", "roc", "sample_weights"),
+        *("trade_off", "verdicts"),
     },
     shared={"standard": STANDARD},
 )

@@ -24,7 +24,8 @@ from pruneaudit.metrics.arrays import Bools, Floats
 from pruneaudit.metrics.intervals import Estimate
 from pruneaudit.metrics.measurement import Measurement
 from pruneaudit.metrics.quantity import Quantity
-from pruneaudit.metrics.roc import Sides, sides
+from pruneaudit.metrics.ranking import Sides, every_ranking, sides
+from pruneaudit.metrics.sample_weights import PairWeights, SampleWeights
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,15 @@ class Scored:
     thresholds: Floats | None = None
     """(V, N) the learned threshold of each sample; scores at or above accuse. NaN without a threshold. Only for metrics
     with `needs_threshold`."""
+    weights: SampleWeights | None = None
+    """The weights of `draws`, `num_resamples` of them, where several attacks use them."""
+    pair_weights: PairWeights | None = None
+    """Those of all pairs pooled, likewise."""
+
+    @cached_property
+    def ranked(self) -> tuple[Sides, ...]:
+        """The ranking of every victim (V), once for all metrics."""
+        return every_ranking(self.scores, self.member)
 
     @cached_property
     def pooled(self) -> Sides:

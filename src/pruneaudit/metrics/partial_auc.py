@@ -29,12 +29,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked, for_each, spread
+from pruneaudit.metrics.arrays import Floats, PerVictim, checked, for_each, spread
 from pruneaudit.metrics.intervals import Estimate
 from pruneaudit.metrics.measurement import Measurement
 from pruneaudit.metrics.metric import BudgetOption, Metric, Scored
 from pruneaudit.metrics.pooled import clustered
 from pruneaudit.metrics.quantity import Quantity
+from pruneaudit.metrics.ranking import Sides, sides
 from pruneaudit.metrics.rates import refusal
 
 MAX_FPR = 0.01
@@ -45,13 +46,16 @@ def lowest(max_fpr: float = MAX_FPR) -> float:
     return (1 - max_fpr) / (2 - max_fpr)
 
 
-def partial_auc_influence(scores: ArrayLike, member: ArrayLike, max_fpr: float = MAX_FPR) -> PerVictim:
-    """Standardised partial AUC of every victim, with the influence of each sample, in O(N).
+def partial_auc_influence(
+    scores: ArrayLike, member: ArrayLike, max_fpr: float = MAX_FPR, ranked: Sequence[Sides] | None = None
+) -> PerVictim:
+    """Standardised partial AUC of every victim, with the influence of each sample, from one ranking.
 
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored and gets influence 0.
         member: (V, N) bool.
         max_fpr: the false-positive rate up to which the area counts, in (0, 1]; 1 gives the AUC itself.
+        ranked: the ranking of every victim, if it is known.
 
     Returns:
         Values (V,) in [`lowest(max_fpr)`, 1], 0.5 = guessing, higher = leaks more; NaN where a victim has no scored
@@ -64,38 +68,38 @@ def partial_auc_influence(scores: ArrayLike, member: ArrayLike, max_fpr: float =
     values, influence = np.full(len(rows), np.nan), np.zeros(rows.shape)  # (V,), (V, N)
 
     def measure(victim: int) -> None:
-        values[victim], influence[victim] = area_of(rows[victim], truth[victim], max_fpr)
+        own = sides(rows[victim], truth[victim]) if ranked is None else ranked[victim]
+        values[victim] = place_area(own, influence[victim], max_fpr)
 
     for_each(measure, len(rows), rows.size)
     return PerVictim(values, influence)
 
 
-def area_of(row: Floats, inside: Bools, max_fpr: float) -> tuple[float, Floats]:
-    """`partial_auc_influence` of one victim: its value, and influence values (N,)."""
-    influence, scored = np.zeros(row.size), ~np.isnan(row)
-    members, others = np.flatnonzero(scored & inside), np.flatnonzero(scored & ~inside)
-    if not (members.size and others.size):
-        return np.nan, influence
-    top, counting = _top(row[members], row[others], max_fpr), max_fpr * others.size
+def place_area(ranked: Sides, influence: Floats, max_fpr: float) -> float:
+    """`partial_auc_influence` of one victim: its value; influence values are written into zeros (N,)."""
+    if not (ranked.members.size and ranked.others.size):
+        return np.nan
+    members, others = np.sort(ranked.members), np.sort(ranked.others)  # columns
+    top, counting = _top(ranked, max_fpr), max_fpr * others.size
     accused_at, found_at = np.zeros(members.size), np.zeros(others.size)  # components (m,), (n,)
-    accused_at[top.members] = _accused_up_to(top) / others.size
-    found_at[top.others] = (_found_at(top) - top.weights * top.num_found) / members.size
+    accused_at[np.searchsorted(members, top.members)] = _accused_up_to(top) / others.size
+    found_at[np.searchsorted(others, top.others)] = (_found_at(top) - top.weights * top.num_found) / members.size
     area, guessing = float(accused_at.mean()), max_fpr**2 / 2
     scale = 0.5 / (max_fpr - guessing)
     influence[members] = scale * spread(accused_at - area)
     # Like `spread`, but for `counting` non-members; the spread of one or fewer is unknown.
     spread_of_few = np.sqrt(counting / (counting - 1)) / others.size if counting > 1 else np.nan
     influence[others] = scale * (found_at - found_at.mean()) * spread_of_few
-    return 0.5 + scale * (area - guessing), influence
+    return 0.5 + scale * (area - guessing)
 
 
 class _Top(NamedTuple):
     """The top of one victim's ranking, from the lowest score up, to one false positive beyond the area."""
 
     members: np.ndarray
-    """(C,) their places among all members."""
+    """(C,) their columns."""
     others: np.ndarray
-    """(T,) their places among all non-members."""
+    """(T,) their columns."""
     member_scores: Floats
     """(C,) ascending."""
     other_scores: Floats
@@ -106,14 +110,14 @@ class _Top(NamedTuple):
     """Members found with one more false positive; a fraction of those that tie with the threshold there."""
 
 
-def _top(low: Floats, high: Floats, max_fpr: float) -> _Top:
-    """The top of the ranking of scores of members (m,) and of non-members (n,)."""
+def _top(ranked: Sides, max_fpr: float) -> _Top:
+    """The top of the ranking of members and non-members."""
+    low, high = ranked.member_scores, ranked.other_scores
     budget = max_fpr * high.size  # false positives; its fractional part counts
-    place = high.size - min(int(np.ceil(budget + 1)), high.size)
-    lowest_score = np.partition(high, place)[place]
-    members, others = np.flatnonzero(low >= lowest_score), np.flatnonzero(high >= lowest_score)
-    members, others = members[np.argsort(low[members])], others[np.argsort(high[others])]
-    member_scores, other_scores = low[members], high[others]
+    lowest_score = high[high.size - min(int(np.ceil(budget + 1)), high.size)]
+    first_member, first_other = (int(np.searchsorted(side, lowest_score, side="left")) for side in (low, high))
+    members, others = ranked.members[first_member:], ranked.others[first_other:]
+    member_scores, other_scores = low[first_member:], high[first_other:]
     higher = others.size - np.searchsorted(other_scores, other_scores, side="right")  # (T,) non-members that score so
     tied = others.size - higher - np.searchsorted(other_scores, other_scores, side="left")  # (T,) with themselves
     members_tied = int(np.searchsorted(member_scores, lowest_score, side="right"))
@@ -152,14 +156,15 @@ class PartialAuc(Metric):
 
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
         """With influence values."""
-        return (partial_auc_influence(scored.scores, scored.member),)
+        return (partial_auc_influence(scored.scores, scored.member, ranked=scored.ranked),)
 
     def pooled(self, scored: Scored, quantities: Sequence[Quantity]) -> tuple[Estimate, ...]:
         """Clustered by sample and by model."""
         if not quantities:
             return ()
-        value, pairs = area_of(scored.scores.ravel(), scored.member.ravel(), MAX_FPR)
-        return (clustered(value, pairs.reshape(scored.scores.shape), bounds=self.bounds),)
+        pairs = np.zeros(scored.scores.shape)
+        value = place_area(scored.pooled, pairs.reshape(-1), MAX_FPR)
+        return (clustered(value, pairs, bounds=self.bounds),)
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
         """By the rule of a TPR at 1% FPR, which depends on the same non-members."""

@@ -19,10 +19,13 @@ from numpy.typing import ArrayLike
 
 from pruneaudit.metrics.arrays import Floats, checked, for_each, sums_of_squares
 from pruneaudit.metrics.intervals import FEW_MODELS, Estimate
-from pruneaudit.metrics.roc import Sides, area_of, rates_of, sides
+from pruneaudit.metrics.ranking import Sides, sides
+from pruneaudit.metrics.roc import area_of, rates_of
+from pruneaudit.metrics.sample_weights import PairWeights
 
 ALPHA = 0.05
-PAIRS_AT_ONCE, VICTIMS_AT_ONCE = 2**16, 32  # few enough for a processor's cache
+PAIRS_AT_ONCE = 2**16  # few enough for a processor's cache
+SPARE = 1.25  # of the non-members that are looked at for a threshold
 
 
 def pooled_auc(scores: ArrayLike, member: ArrayLike, alpha: float = ALPHA, ranked: Sides | None = None) -> Estimate:
@@ -45,7 +48,7 @@ def bootstrap_pooled_tpr(
     member: ArrayLike,
     levels: ArrayLike,
     num_resamples: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | PairWeights,
     alpha: float = ALPHA,
     ranked: Sides | None = None,
 ) -> tuple[Estimate, ...]:
@@ -59,7 +62,7 @@ def bootstrap_pooled_tpr(
         member: (V, N) bool.
         levels: (L,) false-positive rates in (0, 1); can be empty.
         num_resamples: B.
-        rng: source of the weights.
+        rng: source of the weights; or the weights themselves, as many as `num_resamples`.
         alpha: error probability.
         ranked: `sides` of all pairs, if they are already ranked.
 
@@ -68,8 +71,19 @@ def bootstrap_pooled_tpr(
     """
     rows, truth = checked(scores, member)
     wanted = np.atleast_1d(np.asarray(levels, dtype=np.float64))
+    if not wanted.size:
+        return ()
     ranked = sides(rows.ravel(), truth.ravel()) if ranked is None else ranked
-    return _rates(rows.shape, ranked, wanted, num_resamples, rng, alpha)
+    values = rates_of(ranked.member_scores, ranked.other_scores, wanted)  # (L,)
+    errors = np.full(wanted.size, np.nan)
+    if not np.isnan(values).any():
+        weights = rng if isinstance(rng, PairWeights) else PairWeights(lambda: rng, num_resamples)
+        scored = ~np.isnan(rows)
+        totals = weights.totals(scored & truth, True), weights.totals(scored & ~truth, False)  # (B,) each
+        errors = _replicates(ranked, wanted, weights.of(rows.shape), totals).std(axis=0, ddof=1)
+    return tuple(
+        _estimate(float(value), float(error), len(rows), alpha) for value, error in zip(values, errors, strict=True)
+    )
 
 
 def clustered(
@@ -92,54 +106,37 @@ def clustered(
     return _estimate(value, float(np.sqrt(variance)), num_victims, alpha, bounds)
 
 
-def _rates(
-    shape: tuple[int, ...],
-    ranked: Sides,
-    levels: Floats,
-    num_resamples: int,
-    rng: np.random.Generator,
-    alpha: float,
-) -> tuple[Estimate, ...]:
-    """True-positive rates of all pairs of a (V, N) matrix, ranked."""
-    num_victims, num_samples = shape
-    if not levels.size:
-        return ()
-    values = rates_of(ranked.member_scores, ranked.other_scores, levels)  # (L,)
-    if np.isnan(values).any():
-        return tuple(_estimate(np.nan, np.nan, num_victims, alpha) for _ in values)
-    drawn = [(_weights(num_victims, rng, num_victims > 1), _weights(num_samples, rng)) for _ in range(num_resamples)]
-    by_model, by_sample = (np.stack(part) for part in zip(*drawn, strict=True))  # (B, V), (B, N)
-    members, others = _Pairs(ranked.members, shape), _Pairs(ranked.others, shape)
-    inside, outside = members.totals(by_model, by_sample), others.totals(by_model, by_sample)  # (B,)
-    replicates = np.empty((num_resamples, levels.size))
+def _replicates(ranked: Sides, levels: Floats, weights: tuple[Floats, Floats], totals: tuple[Floats, Floats]) -> Floats:
+    """True-positive rates of all pairs (B, L).
+
+    Args:
+        ranked: all pairs.
+        levels: (L,) false-positive rates.
+        weights: (B, V) of models and (B, N) of samples.
+        totals: (B,) weight of all members, and of all non-members.
+    """
+    (by_model, by_sample), (inside, outside) = weights, totals
+    members, others = (_Pairs(side, by_sample.shape[1]) for side in (ranked.members, ranked.others))
+    replicates = np.empty((len(by_model), levels.size))
+    expected = int(SPARE * levels.max() * len(others))
 
     def resample(replicate: int) -> None:
-        weights = by_model[replicate], by_sample[replicate]
-        barriers = _barriers(others, *weights, levels * outside[replicate])  # (L,) places, from the highest
+        drawn = by_model[replicate], by_sample[replicate]
+        barriers = _barriers(others, *drawn, levels * outside[replicate], expected)  # (L,) places, from the highest
         scores = ranked.other_scores[::-1][barriers]
         above = ranked.members.size - np.searchsorted(ranked.member_scores, scores, side="right")  # (L,)
-        replicates[replicate] = members.tops(above, *weights) / inside[replicate]
+        replicates[replicate] = members.tops(above, *drawn) / inside[replicate]
 
-    for_each(resample, num_resamples, num_resamples * num_victims * num_samples)
-    errors = replicates.std(axis=0, ddof=1)
-    return tuple(
-        _estimate(float(value), float(error), num_victims, alpha) for value, error in zip(values, errors, strict=True)
-    )
-
-
-def _weights(num: int, rng: np.random.Generator, vary: bool = True) -> Floats:
-    """One weight for each of `num` models or samples; all 1 if they do not vary."""
-    return rng.standard_exponential(num) if vary else np.ones(num)
+    for_each(resample, len(replicates), len(replicates) * (len(members) + len(others)))
+    return replicates
 
 
 class _Pairs:
     """Some (victim, sample) pairs, from the highest score down, and their weights."""
 
-    def __init__(self, ascending: np.ndarray, shape: tuple[int, ...]) -> None:
+    def __init__(self, ascending: np.ndarray, num_samples: int) -> None:
         """Takes places (P,) in the flattened (V, N) matrix, by ascending score."""
-        self.places, self.num_samples = ascending[::-1], shape[1]
-        self.chosen = np.zeros(shape, dtype=np.bool_)  # (V, N)
-        self.chosen.reshape(-1)[ascending] = True
+        self.places, self.num_samples = ascending[::-1], num_samples
         self.blocks: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # computed when needed
 
     def __len__(self) -> int:
@@ -150,44 +147,49 @@ class _Pairs:
         if index not in self.blocks:  # two threads may both find it missing, and store equal values
             part = self.places[index * PAIRS_AT_ONCE : (index + 1) * PAIRS_AT_ONCE]
             victims, samples = np.divmod(part, self.num_samples)
-            self.blocks[index] = victims, samples
+            self.blocks[index] = victims.astype(np.intp), samples.astype(np.intp)  # as `take` wants them
         return self.blocks[index]
 
-    def totals(self, by_model: Floats, by_sample: Floats) -> Floats:
-        """Total weight of all pairs in each replicate (B,), from weights (B, V) and (B, N)."""
-        found = np.zeros(len(by_model))
-        for victims in range(0, len(self.chosen), VICTIMS_AT_ONCE):
-            part = slice(victims, victims + VICTIMS_AT_ONCE)
-            found += (by_model[:, part] * (by_sample @ self.chosen[part].T.astype(np.float64))).sum(axis=1)
-        return found
-
-    def weights(self, index: int, by_model: Floats, by_sample: Floats) -> Floats:
-        """Weights of a block of pairs in one replicate."""
+    def weights(self, index: int, by_model: Floats, by_sample: Floats, num: int = PAIRS_AT_ONCE) -> Floats:
+        """Weights of the first `num` pairs of a block in one replicate."""
         victims, samples = self.block(index)
-        found = by_model.take(victims, mode="clip")  # every place is valid: "clip" is the fast mode
-        found *= by_sample.take(samples, mode="clip")
+        found = by_model.take(victims[:num], mode="clip")  # every place is valid: "clip" is the fast mode
+        found *= by_sample.take(samples[:num], mode="clip")
         return found
 
     def tops(self, counts: np.ndarray, by_model: Floats, by_sample: Floats) -> Floats:
         """Total weight of the `counts` (L,) highest pairs in one replicate, (L,)."""
-        found, before = np.zeros(counts.size), 0.0
-        for index in range(-(-int(counts.max()) // PAIRS_AT_ONCE)):
-            weights, start = self.weights(index, by_model, by_sample), index * PAIRS_AT_ONCE
+        found, before, most = np.zeros(counts.size), 0.0, int(counts.max())
+        for index in range(-(-most // PAIRS_AT_ONCE)):
+            start = index * PAIRS_AT_ONCE
+            weights = self.weights(index, by_model, by_sample, most - start)
             for level in np.flatnonzero((start < counts) & (counts <= start + PAIRS_AT_ONCE)):
                 found[level] = before + float(weights[: counts[level] - start].sum())
             before += float(weights.sum())
         return found
 
 
-def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floats) -> np.ndarray:
-    """Place of the first non-member that exceeds each budget, (L,); the last one if none does."""
-    barriers, spent = np.full(budgets.size, len(others) - 1), 0.0
+def _barriers(others: _Pairs, by_model: Floats, by_sample: Floats, budgets: Floats, expected: int) -> np.ndarray:
+    """Place of the first non-member that exceeds each budget, (L,); the last one if none does.
+
+    Args:
+        others: the non-members.
+        by_model: (V,) weights of one replicate.
+        by_sample: (N,) likewise.
+        budgets: (L,).
+        expected: about how many non-members are within the highest budget; a wrong guess costs time.
+    """
+    barriers, spent, most = np.full(budgets.size, len(others) - 1), 0.0, budgets.max()
     for index in range(-(-len(others) // PAIRS_AT_ONCE)):
-        accused = spent + np.cumsum(others.weights(index, by_model, by_sample))
+        start = index * PAIRS_AT_ONCE
+        for num in (max(expected - start, 1), PAIRS_AT_ONCE):
+            accused = spent + np.cumsum(others.weights(index, by_model, by_sample, num))
+            if num >= PAIRS_AT_ONCE or accused[-1] > most:
+                break
         broken = (spent <= budgets) & (budgets < accused[-1])
-        barriers[broken] = index * PAIRS_AT_ONCE + np.searchsorted(accused, budgets[broken], side="right")
+        barriers[broken] = start + np.searchsorted(accused, budgets[broken], side="right")
         spent = float(accused[-1])
-        if spent > budgets.max():
+        if spent > most:
             break
     return barriers
 

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pruneaudit.core.errors import UserError
-from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked
+from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked, for_each
 
 MIN_FALSE_POSITIVES = 10
 """Fewest expected false positives at a false-positive rate for which a TPR is reported."""
+
+
+MEMBERS_AT_ONCE = 64
 
 
 class Rates(NamedTuple):
@@ -51,15 +54,38 @@ def best_threshold(scores: ArrayLike, member: ArrayLike) -> float:
             f"cannot learn a threshold from {members.size} members and {others.size} non-members, "
             "expected at least one of each: give the references samples of both kinds"
         )
-    # The best cut is at a member's score: one further down, among non-members only, accuses more of those.
-    true_positives = members.size - np.arange(members.size)  # ties: the first one counts them all
-    false_positives = others.size - np.searchsorted(others, members, side="left")
-    # TPR - FPR times its common denominator: integers, so that equally good thresholds compare as equal.
-    gain = true_positives * others.size - false_positives * members.size
-    gain[1:][members[1:] == members[:-1]] = np.iinfo(np.int64).min  # ties are accused together
-    cut = members[members.size - 1 - int(np.argmax(gain[::-1]))]
+    return best_cut(members, others)
+
+
+def best_cut(members: Floats, others: Floats) -> float:
+    """`best_threshold` of members and non-members, at least one of each, both in ascending order.
+
+    The best cut is at a member's score: one further down, among non-members only, accuses more of those. Cuts between
+    two of every `MEMBERS_AT_ONCE` members cannot be better than those of the first, with the false positives of the
+    second. So most members are never looked up among the non-members.
+    """
+    steps = np.arange(0, members.size, MEMBERS_AT_ONCE)
+    gains, false_positives = _gains(members, others, steps)
+    fewest = np.append(false_positives[1:], 0)
+    bounds = gains + (false_positives - fewest) * members.size
+    hopeful = steps[bounds >= gains.max()]
+    places = (hopeful[:, None] + np.arange(MEMBERS_AT_ONCE)).ravel()
+    places = places[places < members.size]
+    first = (places == 0) | (members[places] != members[places - 1])  # ties: the first one counts them all
+    places = places[first]
+    gains, _ = _gains(members, others, places)
+    cut = members[places[places.size - 1 - int(np.argmax(gains[::-1]))]]
     below = [float(side[place - 1]) for side in (members, others) if (place := np.searchsorted(side, cut)) > 0]
     return _between(max(below, default=-np.inf), float(cut))
+
+
+def _gains(members: Floats, others: Floats, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """TPR - FPR at the scores of some members, times its common denominator, and the false positives there.
+
+    These are integers, so that equally good thresholds compare as equal.
+    """
+    false_positives = others.size - np.searchsorted(others, members[places], side="left")
+    return (members.size - places) * others.size - false_positives * members.size, false_positives
 
 
 def _between(lower: float, upper: float) -> float:
@@ -83,19 +109,53 @@ def rate_influence(decisions: ArrayLike, valid: ArrayLike, member: ArrayLike) ->
         UserError: the shapes do not fit.
     """
     accused, scored = np.asarray(decisions, dtype=np.bool_), np.asarray(valid, dtype=np.bool_)
-    _, truth = checked(np.broadcast_to(0.0, accused.shape), member)
-    tpr, fpr = _rate(accused, scored & truth), _rate(accused, scored & ~truth)
-    difference, influence = tpr.values - fpr.values, tpr.influence - fpr.influence
-    return Rates(PerVictim((1 + difference) / 2, influence / 2), PerVictim(difference, influence), tpr, fpr)
+    truth = checked(np.broadcast_to(0.0, accused.shape), member)[1]
+    values = np.empty((4, len(accused)))
+    influence = [np.empty(accused.shape) for _ in values]
+
+    def measure(victim: int) -> None:
+        of_accuracy, of_difference, found, false = (parts[victim] for parts in influence)
+        mine, inside = scored[victim], truth[victim]
+        values[2, victim] = _rate(accused[victim], mine & inside, found)
+        values[3, victim] = _rate(accused[victim], mine & ~inside, false)
+        np.subtract(found, false, out=of_difference)
+        np.divide(of_difference, 2, out=of_accuracy)
+
+    for_each(measure, len(accused), accused.size)
+    values[1] = values[2] - values[3]
+    values[0] = (1 + values[1]) / 2
+    return Rates(*(PerVictim(one, parts) for one, parts in zip(values, influence, strict=True)))
 
 
-def _rate(accused: Bools, among: Bools) -> PerVictim:
-    """Fraction accused of the samples in `among` (V, N); NaN for a victim without any."""
-    counts, hits = np.count_nonzero(among, axis=1), np.count_nonzero(accused & among, axis=1)  # (V,)
-    values = np.divide(hits, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    scale = np.sqrt(np.where(counts > 1, counts * (counts - 1.0), np.nan))  # NaN for a single one
-    above, below = ((1 - values) / scale)[:, None], (-values / scale)[:, None]  # of accused samples, of others
-    return PerVictim(values, np.where(among, np.where(accused, above, below), 0.0))
+def accuracy_influence(scores: ArrayLike, thresholds: ArrayLike, member: ArrayLike) -> PerVictim:
+    """The balanced accuracy of `rate_influence` at thresholds (V, N); scores at or above accuse.
+
+    Samples without a score or without a threshold are not decided.
+    """
+    rows, truth = checked(scores, member)
+    limits = np.asarray(thresholds, dtype=np.float64)
+    values, influence = np.empty(len(rows)), np.empty(rows.shape)
+
+    def measure(victim: int) -> None:
+        row, limit, inside = rows[victim], limits[victim], truth[victim]
+        mine, accused = ~(np.isnan(row) | np.isnan(limit)), row >= limit
+        false, found = np.empty(row.size), influence[victim]
+        rates = _rate(accused, mine & inside, found), _rate(accused, mine & ~inside, false)
+        found -= false
+        found /= 2
+        values[victim] = (1 + (rates[0] - rates[1])) / 2
+
+    for_each(measure, len(rows), rows.size)
+    return PerVictim(values, influence)
+
+
+def _rate(accused: Bools, among: Bools, influence: Floats) -> float:
+    """Fraction accused of the samples in `among` (N,); NaN without any. Fills in the influence values (N,)."""
+    count, hits = np.count_nonzero(among), np.count_nonzero(accused & among)
+    value = hits / count if count else np.nan
+    scale = np.sqrt(count * (count - 1.0)) if count > 1 else np.nan  # NaN for a single one
+    influence[:] = np.where(among, np.where(accused, (1 - value) / scale, -value / scale), 0.0)
+    return value
 
 
 def ppv(tpr: ArrayLike, fpr: ArrayLike, prior: ArrayLike) -> Floats:

@@ -8,52 +8,13 @@ depends on whether scores are comparable across models); for that, pass one flat
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pruneaudit.metrics.arrays import Bools, Floats, PerVictim, checked, for_each, spread
-
-
-class Sides(NamedTuple):
-    """Members and non-members of one row, each from the lowest score up, and how they interleave."""
-
-    members: np.ndarray
-    """Columns of the scored members, (m,)."""
-    others: np.ndarray
-    """Columns of the scored non-members, (n,)."""
-    member_scores: Floats
-    """(m,) ascending."""
-    other_scores: Floats
-    """(n,) ascending."""
-    members_outscore: Floats
-    """(m,) number of non-members that score lower; ties count half."""
-    others_outscored: Floats
-    """(n,) number of members that score lower; ties count half."""
-
-
-def sides(row: Floats, inside: Bools) -> Sides:
-    """Ranks one row of scores (N,), NaN ignored, against membership (N,), by one sort of each side."""
-    scored = ~np.isnan(row)
-    columns, ranked = [np.arange(0), np.arange(0)], [np.empty(0), np.empty(0)]
-
-    def rank(side: int) -> None:
-        chosen = np.flatnonzero(scored & (~inside if side else inside))
-        values = row[chosen]
-        order = np.argsort(values)
-        columns[side], ranked[side] = chosen[order], values[order]
-
-    for_each(rank, 2, row.size)
-    (members, others), (low, high) = columns, ranked  # their columns, their scores
-    below = np.searchsorted(high, low, side="left")  # (m,) non-members that score lower
-    # The second lookup is needed only if a member and a non-member have the same score.
-    tied = bool((high[np.minimum(below, len(high) - 1)] == low).any()) if len(high) else False
-    up_to = np.searchsorted(high, low, side="right") if tied else below  # (m,) ... lower or the same
-    # The other side by counting: a member scores lower than the non-member in place j if `up_to` is j or less.
-    lower = np.cumsum(np.bincount(up_to, minlength=len(high) + 1))[: len(high)]
-    lower_or_same = np.cumsum(np.bincount(below, minlength=len(high) + 1))[: len(high)] if tied else lower
-    return Sides(members, others, low, high, (below + up_to) / 2, (lower + lower_or_same) / 2)
+from pruneaudit.metrics.arrays import Floats, PerVictim, checked, for_each, spread
+from pruneaudit.metrics.ranking import Sides, sides
 
 
 def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
@@ -82,7 +43,7 @@ def auc(scores: ArrayLike, member: ArrayLike) -> Floats:
     return areas
 
 
-def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
+def auc_influence(scores: ArrayLike, member: ArrayLike, ranked: Sequence[Sides] | None = None) -> PerVictim:
     """AUC of every victim with DeLong's structural components, by ranks in O(N log N).
 
     The component of a member is the fraction of non-members that it outscores; that of a non-member is the fraction of
@@ -93,6 +54,7 @@ def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
     Args:
         scores: (V, N), higher = more likely a member; NaN is ignored and gets influence 0.
         member: (V, N) bool.
+        ranked: the ranking of every victim, if it is known.
 
     Raises:
         UserError: the two shapes do not fit.
@@ -101,7 +63,8 @@ def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
     areas, influence = np.full(len(rows), np.nan), np.zeros(rows.shape)  # (V,), (V, N)
 
     def measure(victim: int) -> None:
-        areas[victim], influence[victim] = area_of(sides(rows[victim], truth[victim]), rows.shape[1])
+        own = sides(rows[victim], truth[victim]) if ranked is None else ranked[victim]
+        areas[victim] = place_area(own, influence[victim])
 
     for_each(measure, len(rows), rows.size)
     return PerVictim(areas, influence)
@@ -110,14 +73,19 @@ def auc_influence(scores: ArrayLike, member: ArrayLike) -> PerVictim:
 def area_of(ranked: Sides, num_samples: int) -> tuple[float, Floats]:
     """AUC of one row of `num_samples` scores, and its influence values (N,); see `auc_influence`."""
     influence = np.zeros(num_samples)
+    return place_area(ranked, influence), influence
+
+
+def place_area(ranked: Sides, influence: Floats) -> float:
+    """AUC of one row; its influence values are written into zeros (N,)."""
     if not (ranked.members.size and ranked.others.size):
-        return np.nan, influence
+        return np.nan
     outscored = ranked.members_outscore / ranked.others.size
     outscoring = 1 - ranked.others_outscored / ranked.members.size
     area = float(outscored.mean())
     influence[ranked.members] = spread(outscored - area)
     influence[ranked.others] = spread(outscoring - area)
-    return area, influence
+    return area
 
 
 def allowed_false_positives(num_nonmembers: int, levels: Floats) -> np.ndarray:
@@ -139,7 +107,7 @@ def barrier_places(num_nonmembers: int, levels: Floats) -> np.ndarray:
     return np.maximum(num_nonmembers - 1 - allowed_false_positives(num_nonmembers, levels), 0)
 
 
-def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
+def barriers(others: ArrayLike, levels: ArrayLike, ascending: bool = False) -> Floats:
     """The scores to exceed for an accusation, so that at most each level's fraction of non-members is accused.
 
     Learn them on reference models and use them on victims.
@@ -147,6 +115,7 @@ def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
     Args:
         others: (n,) scores of non-members, in any order, without NaN.
         levels: (L,) false-positive rates in [0, 1).
+        ascending: whether the scores are in ascending order.
 
     Returns:
         (L,); NaN without non-members.
@@ -155,10 +124,12 @@ def barriers(others: ArrayLike, levels: ArrayLike) -> Floats:
     if not scores.size:
         return np.full(wanted.size, np.nan)
     places = barrier_places(scores.size, wanted)
-    return np.asarray(np.partition(scores, places)[places])
+    return np.asarray((scores if ascending else np.partition(scores, places))[places])
 
 
-def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Floats:
+def tpr_at_fpr(
+    scores: ArrayLike, member: ArrayLike, levels: ArrayLike, ranked: Sequence[Sides] | None = None
+) -> Floats:
     """True-positive rate at the lowest threshold whose empirical false-positive rate is at most each level.
 
     Tied scores are accused together or not at all, so a tie that would exceed the level is not accused, members
@@ -168,6 +139,7 @@ def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Float
         scores: (V, N), higher = more likely a member; NaN is ignored.
         member: (V, N) bool.
         levels: (L,) false-positive rates in [0, 1].
+        ranked: the ranking of every victim, if it is known.
 
     Returns:
         (V, L) in [0, 1]; NaN where a victim has no scored member or no scored non-member.
@@ -177,6 +149,8 @@ def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Float
     """
     rows, truth = checked(scores, member)
     wanted = np.asarray(levels, dtype=np.float64)
+    if ranked is not None:
+        return curves_of(ranked, wanted)
     rates = np.full((len(rows), wanted.size), np.nan)  # (V, L)
 
     def measure(victim: int) -> None:
@@ -187,6 +161,12 @@ def tpr_at_fpr(scores: ArrayLike, member: ArrayLike, levels: ArrayLike) -> Float
 
     for_each(measure, len(rows), rows.size)
     return rates
+
+
+def curves_of(ranked: Sequence[Sides], levels: Floats) -> Floats:
+    """`tpr_at_fpr` of every victim (V, L), from rankings."""
+    curves = [rates_of(own.member_scores, own.other_scores, levels) for own in ranked]
+    return np.reshape(curves, (len(ranked), levels.size))
 
 
 def rates_of(members: Floats, others: Floats, levels: Floats) -> Floats:
@@ -210,6 +190,10 @@ def mean_roc(scores: ArrayLike, member: ArrayLike, fpr_grid: ArrayLike) -> Float
     Returns:
         (G,) mean true-positive rate over the victims that have one; NaN if none has.
     """
-    curves = tpr_at_fpr(scores, member, fpr_grid)  # (V, G)
+    return mean_curve(tpr_at_fpr(scores, member, fpr_grid))
+
+
+def mean_curve(curves: Floats) -> Floats:
+    """The mean (G,) of the victims' curves (V, G) that exist; NaN if none does."""
     curves = curves[~np.isnan(curves).any(axis=1)]
-    return curves.mean(axis=0) if len(curves) else np.full(np.size(fpr_grid), np.nan)
+    return curves.mean(axis=0) if len(curves) else np.full(curves.shape[1], np.nan)

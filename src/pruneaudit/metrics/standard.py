@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from pruneaudit.core import seeds
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics.bootstrap import bootstrap_tpr
@@ -21,7 +19,7 @@ from pruneaudit.metrics.measurement import Measurement, Replicated
 from pruneaudit.metrics.metric import BudgetOption, Metric, Scored
 from pruneaudit.metrics.pooled import bootstrap_pooled_tpr, pooled_auc
 from pruneaudit.metrics.quantity import Quantity
-from pruneaudit.metrics.rates import rate_influence, refusal
+from pruneaudit.metrics.rates import accuracy_influence, refusal
 from pruneaudit.metrics.roc import auc_influence
 
 _TPR = re.compile(r"tpr_at_([0-9.e+-]+)%_fpr")
@@ -36,7 +34,7 @@ class Auc(Metric):
 
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
         """With DeLong's influence values."""
-        return (auc_influence(scored.scores, scored.member),)
+        return (auc_influence(scored.scores, scored.member, scored.ranked),)
 
     def pooled(self, scored: Scored, quantities: Sequence[Quantity]) -> tuple[Estimate, ...]:
         """Clustered by sample and by model."""
@@ -64,7 +62,12 @@ class TprAtFpr(Metric):
     def measure(self, scored: Scored) -> tuple[Measurement, ...]:
         """With bootstrap replicates, each with a re-estimated threshold."""
         tpr, replicates = bootstrap_tpr(
-            scored.scores, scored.member, scored.levels, scored.num_resamples, scored.draws()
+            scored.scores,
+            scored.member,
+            scored.levels,
+            scored.num_resamples,
+            scored.weights or scored.draws(),
+            scored.ranked,
         )
         return tuple(Replicated(tpr[:, index], replicates[..., index]) for index in range(len(scored.levels)))
 
@@ -72,7 +75,12 @@ class TprAtFpr(Metric):
         """Every replicate weighs samples and models."""
         levels = [_level(quantity) for quantity in quantities]
         return bootstrap_pooled_tpr(
-            scored.scores, scored.member, levels, scored.num_resamples, scored.draws(), ranked=scored.pooled
+            scored.scores,
+            scored.member,
+            levels,
+            scored.num_resamples,
+            scored.pair_weights or scored.draws(),
+            ranked=scored.pooled,
         )
 
     def suppressed(self, quantity: Quantity, num_members: int, num_nonmembers: int) -> str | None:
@@ -99,8 +107,7 @@ class BalancedAccuracy(Metric):
         """With the influence values of two proportions; samples without a threshold are not decided."""
         if scored.thresholds is None:
             raise UserError("balanced accuracy: got scores without thresholds, expected thresholds from references")
-        valid = ~(np.isnan(scored.scores) | np.isnan(scored.thresholds))
-        return (rate_influence(scored.scores >= scored.thresholds, valid, scored.member).balanced_accuracy,)
+        return (accuracy_influence(scored.scores, scored.thresholds, scored.member),)
 
 
 class Advantage(Metric):

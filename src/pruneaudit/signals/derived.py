@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+from pruneaudit.metrics.arrays import for_each
 
 NUMBERS_AT_ONCE = 2**16
 """Number of logits processed at a time, so that their copy stays in the processor's cache."""
@@ -90,18 +92,28 @@ def correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def log_probability(phi: np.ndarray) -> np.ndarray:
     """ln p_y, in (-inf, 0], from phi = ln(p_y / (1 - p_y)); any shape, float64."""  # noqa: D403
     # From phi, not from p_y: phi still distinguishes losses where p_y rounds to 1.
-    values = np.asarray(phi, dtype=np.float64)
+    return _block_by_block(_log_probability, phi)
+
+
+def _log_probability(phi: np.ndarray) -> np.ndarray:
+    # -ln(1 + e^-phi), with the larger of 1 and e^-phi factored out; logaddexp takes three times as long.
+    return np.asarray(np.minimum(phi, 0) - np.log1p(np.exp(-np.abs(phi))))
+
+
+def _block_by_block(formula: Callable[[np.ndarray], np.ndarray], numbers: np.ndarray) -> np.ndarray:
+    """A formula of each number, in float64, in threads if there are many numbers."""
+    values = np.asarray(numbers, dtype=np.float64)
     result = np.empty(values.shape)
     flat, found = values.reshape(-1), result.reshape(-1)
-    for start in range(0, flat.size, NUMBERS_AT_ONCE):
-        part = slice(start, start + NUMBERS_AT_ONCE)
-        # -ln(1 + e^-phi), with the larger of 1 and e^-phi factored out; logaddexp takes three times as long.
-        found[part] = np.minimum(flat[part], 0) - np.log1p(np.exp(-np.abs(flat[part])))
+
+    def compute(index: int) -> None:
+        part = slice(index * NUMBERS_AT_ONCE, (index + 1) * NUMBERS_AT_ONCE)
+        found[part] = formula(flat[part])
+
+    for_each(compute, -(-flat.size // NUMBERS_AT_ONCE), flat.size)
     return result
 
 
 def probability(phi: np.ndarray) -> np.ndarray:
     """p_y, in (0, 1], from phi; kept above 0 so that its logarithm stays finite."""
-    result = log_probability(phi)
-    np.exp(result, out=result)
-    return np.maximum(result, np.finfo(float).tiny, out=result)
+    return _block_by_block(lambda part: np.maximum(np.exp(_log_probability(part)), np.finfo(float).tiny), phi)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from pruneaudit.core.errors import UserError
+from pruneaudit.metrics.arrays import for_each
 from pruneaudit.signals.answers import (
     FORMS,
     Answers,
@@ -192,7 +193,13 @@ class Signals(Roles):
         """(M, N, Q) float64: `confidence`, or that of the plain query from the answers."""
         if self.confidence is not None:
             return self.confidence.astype(np.float64)
-        return np.stack([self.plain_phi(row) for row in range(self.num_models)])[..., None]
+        found = np.empty((self.num_models, self.num_samples, 1))
+
+        def compute(row: int) -> None:
+            found[row, :, 0] = self.plain_phi(row)
+
+        for_each(compute, self.num_models, found.size)
+        return found
 
     def plain_phi(self, row: int, samples: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Phi of the plain query, (n,) float64, of one model at some samples.
@@ -233,7 +240,13 @@ class Signals(Roles):
             return np.asarray(self.predicted == self.labels)
         answers = self.logits if self.probabilities is None else self.probabilities
         assert answers is not None  # one of the three forms is there
-        return np.stack([correct(row, self.labels) for row in answers])
+        found = np.empty(self.member.shape, dtype=bool)
+
+        def compare(row: int) -> None:
+            found[row] = correct(answers[row], self.labels)
+
+        for_each(compare, len(found), found.size)
+        return found
 
     def with_resolution(self, resolution: np.ndarray) -> Signals:
         """The same signals with another resolution (2,) of their probabilities."""
