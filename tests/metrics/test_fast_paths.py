@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 import pruneaudit.metrics.arrays as shared
 import pruneaudit.metrics.bootstrap as bootstrap
 import pruneaudit.metrics.pooled as pooling
+import pruneaudit.metrics.sample_weights as sample_weights
 from pruneaudit.core.errors import UserError
 from pruneaudit.metrics import (
     Scored,
@@ -112,7 +113,7 @@ def naive_pooled(scores, member, by_model, by_sample, level):
 @pytest.mark.parametrize("at_once", [1, 3, 2**16])
 def test_pooled_replicates_whatever_the_blocks(at_once, monkeypatch):
     monkeypatch.setattr(pooling, "PAIRS_AT_ONCE", at_once)
-    monkeypatch.setattr(pooling, "VICTIMS_AT_ONCE", 2)
+    monkeypatch.setattr(sample_weights, "VICTIMS_AT_ONCE", 2)
 
     @given(banks(), st.integers(0, 9))
     def holds(case, seed):
