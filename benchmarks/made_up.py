@@ -17,7 +17,13 @@ GAIN = 1.0
 
 
 def make_bank(
-    folder: Path, num_models: int, num_samples: int, num_classes: int, num_holdout: int, release: int = 0
+    folder: Path,
+    num_models: int,
+    num_samples: int,
+    num_classes: int,
+    num_holdout: int,
+    release: int = 0,
+    in_pairs: bool = False,
 ) -> None:
     """Writes signals, model by model.
 
@@ -28,6 +34,7 @@ def make_bank(
         num_classes: C.
         num_holdout: samples besides, in nobody's training set.
         release: another one has other noise, for the same models and samples.
+        in_pairs: models 1, 3, ... are trained on the samples that the model before was not trained on.
     """
     import numpy as np
 
@@ -35,6 +42,8 @@ def make_bank(
     total = num_samples + num_holdout
     labels, easiness = rng.integers(num_classes, size=total), rng.normal(0.5, 1.5, total)
     member = rng.random((num_models, total)) < 0.5
+    if in_pairs:
+        member[1::2] = ~member[::2]
     member[:, :num_holdout] = False
     for model, inside in enumerate(member):
         noise = np.random.default_rng([1, model, release])
