@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 import numpy as np
-from exchange import Bank, Clock, run
+from exchange import Bank, Clock, run, warm_up
 
 
 def black_box(bank: Bank, clock: Clock, kind: str, **settings: Any) -> np.ndarray:
@@ -17,8 +17,8 @@ def black_box(bank: Bank, clock: Clock, kind: str, **settings: Any) -> np.ndarra
     if kind == "nn":
         import torch
 
+        warm_up()
         torch.manual_seed(0)
-        torch.set_num_threads(1)
     estimators = import_module("art.estimators.classification")
     attacks = import_module("art.attacks.inference.membership_inference")
     num_classes = int(bank.labels.max()) + 1

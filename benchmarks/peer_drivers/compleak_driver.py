@@ -23,7 +23,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-from exchange import Bank, Clock, checkout, commit, run
+from exchange import Bank, Clock, checkout, commit, run, warm_up
 
 METHODS = {
     "NR": "CompLeakNR_train_based_method_2(target_original_model)",  # posteriors and label
@@ -52,9 +52,7 @@ def modules() -> tuple[Any, list[np.ndarray]]:
         sys.modules[name] = ModuleType(name)  # they load no data set and no network of it here
     root = checkout()
     sys.path.insert(0, str(root / "CompLeak"))
-    import torch
-
-    torch.set_num_threads(1)
+    warm_up()
     from attack import attack_model, attackers
 
     judged: list[np.ndarray] = []

@@ -144,6 +144,17 @@ class Clock:
         self.wall += time.perf_counter() - self._began[1]
 
 
+def warm_up() -> None:
+    """Takes a step with torch, which loads parts of itself only then (two seconds), and limits it to one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    network = torch.nn.Linear(2, 2)
+    for kind in (torch.optim.SGD, torch.optim.Adam):
+        torch.nn.functional.cross_entropy(network(torch.ones(2, 2)), torch.tensor([0, 1])).backward()
+        kind(network.parameters(), lr=0.1).step()
+
+
 def cpu_seconds() -> float:
     """Of this process and of its children that have ended."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from exchange import Bank, Clock, checkout, commit, run
+from exchange import Bank, Clock, checkout, commit, run, warm_up
 
 
 class Replayed:
@@ -38,7 +38,7 @@ def prepared(bank: Bank, epochs: int) -> tuple[Any, Any]:
     import attackers
     import torch
 
-    torch.set_num_threads(1)
+    warm_up()
     torch.manual_seed(0)
     shadow, victim = Replayed(bank, "learners"), Replayed(bank, "victims")
     made = attackers.MiaAttack(

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-from exchange import Bank, Clock, run
+from exchange import Bank, Clock, run, warm_up
 
 
 def play(
@@ -44,7 +44,8 @@ def play(
     made: Any = kind(kind.Options.model_validate(plugin.options))
     with_sensitivity = "sensitivity" in kind.needs
     if kind.trains:  # imported before the clock starts, as everybody's libraries are
-        for library in ("torch", "sklearn.tree", "sklearn.linear_model", "sklearn.pipeline"):
+        warm_up()
+        for library in ("pruneaudit.attacks._fitting", "sklearn.tree", "sklearn.linear_model", "sklearn.pipeline"):
             import_module(library)
     if everyone:
         victims = references = _signals(bank, ("victims", "paired", "references"), num_releases, with_sensitivity)

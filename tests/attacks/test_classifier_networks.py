@@ -61,6 +61,17 @@ def test_a_number_is_dropped_or_raised(shape):
     torch.testing.assert_close(y[kept], x[kept] / 0.8, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_numbers_are_kept_by_the_16_bits_in_their_place(dtype):
+    x = torch.randn(3, 7, dtype=dtype)
+    words = torch.empty(6, dtype=torch.int64).random_(-(2**63), None, generator=torch.Generator().manual_seed(5))
+    bits = words.view(torch.int16)[:21].view(3, 7)
+    expected = torch.where(bits >= 13_107 - 32_768, x * (65_536 / (65_536 - 13_107)), 0.0)
+    found = dropped(x, 0.2, torch.Generator().manual_seed(5))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("p", [0.2, 0.5])
 def test_every_number_has_the_same_chance_of_its_own(p):
     torch.manual_seed(2)

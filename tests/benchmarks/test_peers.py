@@ -56,7 +56,7 @@ def bank(tmp_path, bench):
     member = peer_banks.in_pairs((rng.random((4, 65)) < 0.5) & eligible, eligible)
     for row, inside in enumerate(member):
         logits = rng.normal(size=(65, 3))
-        logits[np.arange(65), labels] += inside
+        logits[np.arange(65), labels] += 3 * inside
         np.save(folder / f"0-{row}.npy", logits.astype(np.float32))
     np.savez(folder / "rest.npz", labels=labels, member=member, holdout=holdout, **peer_banks.roles_of(4, 2, 2))
     return folder
