@@ -111,9 +111,6 @@ MATCHES = {
             learner(f"nn_cls:epochs={EPOCHS}"),
             EQUAL,
         ),
-        Match(
-            their("art", BLACK_BOX, "nn, its defaults (100 epochs)", kind="nn"), learner("nn_cls"), "ours: 20 passes"
-        ),
         Match(their("art", BLACK_BOX, "rf", kind="rf"), learner("posterior_rf"), "theirs has 100 trees, ours 500"),
         Match(their("art", BLACK_BOX, "gb", kind="gb"), learner("posterior_rf"), "boosted trees, ours a forest"),
         Match(their("art", BLACK_BOX, "lr", kind="lr"), learner("posterior_lr")),
