@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 from torch import nn
 
 from pruneaudit.compression.kept_weights import kept_weights
@@ -131,6 +130,8 @@ def _differentiate_start(task_spec: TaskSpec) -> None:
 
 def _score_samples(task_spec: TaskSpec) -> None:
     """Scores every sample of the bank by how strongly the scoring bank has memorised it."""
+    from scipy.special import softmax  # no other task of a worker needs it
+
     audit_data, spec, staging = audit_data_of(task_spec), task_spec.spec, Path(task_spec.staging)
     models, everyone = range(spec["num_models"]), np.arange(audit_data.num_in_bank)
     p_y = np.empty((len(models), len(everyone)))  # (K, B)
