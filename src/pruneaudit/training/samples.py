@@ -60,13 +60,13 @@ class Samples:
         """Inputs at `positions`: (B, C, H, W) in channels-last memory format, (B, F), or those of texts."""
         if self.lengths is not None:
             return token_inputs(self.stored[positions], self.lengths[positions])
-        batch = self.stored[positions] if isinstance(positions, slice) else self.stored.index_select(0, positions)
+        batch = self.stored[positions]
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
     def batch(self, positions: Tensor) -> tuple[Inputs, Tensor]:
         """Inputs, as `inputs` returns them, and labels (B,) at positions (B,) on the CPU."""
         there = sent(positions, self.y.device)
-        return self.inputs(there), self.y.index_select(0, there)
+        return self.inputs(there), self.y[there]
 
 
 @dataclass(frozen=True)
