@@ -28,6 +28,13 @@ def test_values_are_normalised_and_chosen(audit_data: AuditData) -> None:
     np.testing.assert_array_equal(samples.y.numpy(), audit_data.y[chosen])
 
 
+def test_gathered_grey_images_have_the_strides_of_all_others(samples: Samples) -> None:
+    """Convolutions of one channel choose their memory format, and so their rounding, by strides that hold no values."""
+    grey = replace(samples, stored=samples.stored[..., :1].permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1))
+    positions = torch.tensor([5, 0, 41])
+    assert grey.batch(positions)[0].stride() == grey.inputs(slice(0, 3)).stride()
+
+
 def test_batches_are_channels_last_and_in_the_order_asked_for(samples: Samples) -> None:
     everything = samples.inputs(slice(None))
     positions = torch.tensor([5, 0, 5, 41])
