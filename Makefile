@@ -37,6 +37,7 @@ claims: $(READY)
 	$(BIN)/pruneaudit claims $(CLAIMS:%=$(RUNS)/%) --out $(RUNS)/claims$(if $(QUICK),-quick)
 
 docs: $(READY)
+	$(BIN)/python scripts/gallery.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
