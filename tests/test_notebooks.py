@@ -43,6 +43,11 @@ def texts(cell):
     return re.sub(r"<svg.*</svg>", "", "\n".join(found), flags=re.DOTALL)
 
 
+def words(cell):
+    """The outputs without their numbers: a sentence of the report that has changed is stale too."""
+    return " ".join(re.sub(r"[-+]?\d[\d,.]*", "#", texts(cell)).split())
+
+
 def is_near(stored, fresh):
     """Whether two figures may come from one notebook on two machines."""
     size = max(abs(stored), abs(fresh))
@@ -87,6 +92,7 @@ def test_it_runs_and_finds_what_is_stored(name, tmp_path):
     for before, now in zip(code_cells(stored), code_cells(fresh), strict=True):
         assert "stderr" not in kinds(now), texts(now)  # no warnings
         assert kinds(now) == kinds(before), REFRESH
+        assert words(now) == words(before), REFRESH
         figures = [[float(number) for number in re.findall(MEASURED, texts(cell))] for cell in (before, now)]
         assert len(figures[0]) == len(figures[1]), REFRESH
         far = [pair for pair in zip(*figures, strict=True) if not is_near(*pair)]
