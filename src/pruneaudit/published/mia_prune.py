@@ -177,8 +177,8 @@ def study_of(config: Config) -> Study:
         {
             "name": f"{FOLDER}-{config.name}",
             "description": f"mia_prune (arXiv 2202.03335) on {config.dataset_name} with {config.model_name}: victims"
-            " and their shadows draw from halves of the data that do not meet; pruning with fine-tuning, with PPB and"
-            " without; SAMIA and four other attacks, adaptive and not.",
+            " and their shadows draw members from disjoint halves of the data; pruning with fine-tuning, with and"
+            " without PPB; SAMIA and four other attacks, adaptive and non-adaptive.",
             "seed": config.seed,
             "model": NETWORKS[config.model_name],
             "data": {"source": config.dataset_name, "num_public": round(DEV_FRACTION * data.num_samples)},
