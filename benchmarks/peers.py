@@ -43,7 +43,7 @@ DRIVERS = HERE / "peer_drivers"
 TIMEOUT = 3600
 """Seconds; a peer that needs more has failed."""
 SIZES = {"trained": (16, 2_400, 2), "made-up": (128, 50_000, 10_000)}
-"""References, audited samples and learners of `peer_banks.trained`; models, audited samples and holdout of `made_up`."""
+"""References, samples and learners of `peer_banks.trained`; models, samples and holdout of `made_up`."""
 
 
 def read_places(path: Path | None) -> dict[str, dict[str, str]]:
@@ -125,9 +125,7 @@ def main() -> None:
     arguments = parser(__doc__, 2)
     arguments.add_argument("places", type=Path, nargs="?", help="TOML file that says where peers are")
     arguments.add_argument("--bank", choices=list(SIZES), default="trained", help="default: %(default)s")
-    arguments.add_argument(
-        "--sizes", type=int, nargs=3, help="references, samples, learners; or models, samples, holdout"
-    )
+    arguments.add_argument("--sizes", type=int, nargs=3, help="of the bank; see SIZES in the source")
     arguments.add_argument("--keep", type=Path, help="folder for the bank, used again if it is there")
     arguments.add_argument("--only", nargs="+", choices=list(PEERS), metavar="PEER", help="peers to play")
     arguments.add_argument("--attacks", nargs="+", metavar="ATTACK", help="of the peers, by their names")
