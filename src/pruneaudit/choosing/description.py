@@ -26,4 +26,4 @@ def described(release: Release | None) -> str:
         parts.append(f"{'trained' if is_new else 'fine-tuned'} for {counted(release.finetune.epochs, 'epoch')}")
     if release.parent not in (DENSE, INIT):
         parts.append(f"from {release.parent}")
-    return ", ".join(parts) or "trained anew"
+    return ", ".join(parts) or "trained from new weights"

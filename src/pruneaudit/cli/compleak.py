@@ -85,5 +85,5 @@ def _print(found: pd.DataFrame) -> None:
         values = [by_queries.loc[queries, ["auc", "auc_low", "auc_high"]] for queries in QUERIES]
         cells = ["{:.3f} [{:.3f}, {:.3f}]".format(*each) for each in values]
         table.add_row(*(Text(str(cell)) for cell in (*key, *cells)))
-    print("AUC [95% interval], with members alone cropped (as released: no audit), nobody (plain), everybody (cropped)")
+    print("AUC [95% interval]. Cropped are only members (as released: no audit), none (plain), all (cropped)")
     Console().print(table, highlight=False)

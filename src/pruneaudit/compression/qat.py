@@ -31,7 +31,7 @@ class Options(GridOptions):
     """Settings of quantisation-aware training."""
 
     scale: Literal["step", "fixed"] = "step"
-    """Choose the grids anew after every step, or keep those of the beginning."""
+    """Choose new grids after every step (`step`), or keep those of the beginning (`fixed`)."""
     freeze_bn_at: float = Field(default=2 / 3, ge=0, le=1)
     """Fraction of the training after which BatchNorm statistics no longer change; 1: they change to the end."""
 

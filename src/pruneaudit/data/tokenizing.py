@@ -180,7 +180,7 @@ def read_tokenizer(path: Path) -> TextTokenizer:
         content, config = parse_json(text), _config(file.parent)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{file}: cannot be read ({in_one_line(error)}); expected JSON: save the tokenizer anew"
+            f"{file}: cannot be read ({in_one_line(error)}); expected JSON: save the tokenizer again"
         ) from None
     try:
         tokenizer = _parsed(text)

@@ -1,4 +1,4 @@
-"""Which attacks are played, and which releases and attacks are compared."""
+"""Plans an evaluation: the attacks to play, and the releases and attacks to compare."""
 
 from __future__ import annotations
 

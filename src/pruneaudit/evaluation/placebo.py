@@ -37,7 +37,7 @@ PLACEBO = "placebo"
 """The kind of these rows among sanity checks."""
 BANK = "placebo rows"
 """Begins the name of the bank; the release follows."""
-EXPECTED = "AUC 0.5: nobody trained on these samples"
+EXPECTED = "AUC 0.5: no model was trained on these samples"
 FAMILY_ERROR = 0.05
 """Probability that a sound audit fails."""
 MIN_ROWS = 30

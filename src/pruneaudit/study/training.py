@@ -1,4 +1,4 @@
-"""How networks are trained and fine-tuned."""
+"""Settings of training and fine-tuning."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _weaker(results: Results) -> str:
     """How to come to an undefended network of lower accuracy."""
     if given_baseline(results):
         return "give the predictions of an undefended network as --baseline"
-    anew = "; it is trained anew, on your model's members" if target_of(results) else ""
+    anew = "; it is trained from scratch, on your model's members" if target_of(results) else ""
     smaller = "a smaller model" if trains_by_function(results) else "fewer epochs in finetune"
     return f'add an undefended network as a release (parent = "init", {smaller}{anew})'
 
