@@ -1,4 +1,6 @@
-"""Puts the verdicts and figures of docs/claims/results.csv on the pages of docs/claims/, between their markers.
+"""Puts the verdicts and figures of docs/claims/results.csv on the pages of docs/claims/ and into the README.
+
+They stand between markers.
 
     pruneaudit claims runs/claims-fashion runs/claims-location --out runs/claims
     python scripts/claims_pages.py runs/claims/claims.csv      # copies the file, then writes the pages
@@ -18,10 +20,13 @@ import pandas as pd
 
 from pruneaudit.claims.catalogue import CLAIMS
 from pruneaudit.claims.judge import TEXTS
-from pruneaudit.claims.markdown import RULE, about, disagreements, of_page, overview
+from pruneaudit.claims.markdown import RULE, about, disagreements, of_page, overview, short_overview
 
-FOLDER = Path(__file__).parents[1] / "docs" / "claims"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "claims"
 RESULTS = FOLDER / "results.csv"
+README = "README"
+"""The name of the part that stands in the README."""
 BEGIN, END = "<!-- results: {} -->", "<!-- end of results -->"
 NOTHING = "No results stand here yet: `make claims`, then `python scripts/claims_pages.py runs/claims/claims.csv`."
 PAGES = tuple(dict.fromkeys(claim.page for claim in CLAIMS))
@@ -38,11 +43,16 @@ def read(file: Path) -> pd.DataFrame | None:
 def parts(table: pd.DataFrame | None) -> dict[str, str]:
     """What goes between the markers of each page, by page."""
     if table is None:
-        return dict.fromkeys([*PAGES, "index"], NOTHING)
+        return dict.fromkeys([*PAGES, "index", README], NOTHING)
     found = {page: of_page(table, [claim for claim in CLAIMS if claim.page == page]) for page in PAGES}
     others = disagreements(table, [claim.name for claim in CLAIMS])
     whole = [others, overview(table, linked=True), f"{RULE} {about(table)}"]
-    return found | {"index": "\n\n".join(part for part in whole if part)}
+    return found | {"index": "\n\n".join(part for part in whole if part), README: short_overview(table, "docs/claims")}
+
+
+def file_of(name: str) -> Path:
+    """The file of a page, by its name."""
+    return ROOT / "README.md" if name == README else FOLDER / f"{name}.md"
 
 
 def filled(text: str, name: str, part: str) -> str:
@@ -56,7 +66,7 @@ def filled(text: str, name: str, part: str) -> str:
     before, begin, rest = text.partition(BEGIN.format(name))
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"docs/claims/{name}.md: expected the markers {BEGIN.format(name)} and {END}")
+        raise ValueError(f"{file_of(name)}: expected the markers {BEGIN.format(name)} and {END}")
     return f"{before}{begin}\n\n{part}\n\n{end}{after}"
 
 
@@ -68,7 +78,7 @@ def main() -> None:
     if given.results is not None:
         shutil.copyfile(given.results, RESULTS)
     for name, part in parts(read(RESULTS)).items():
-        file = FOLDER / f"{name}.md"
+        file = file_of(name)
         file.write_text(filled(file.read_text(), name, part))
         print(file)
 

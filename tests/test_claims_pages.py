@@ -45,7 +45,7 @@ def test_every_verdict_follows_from_its_interval():
 
 @pytest.mark.parametrize("name", claims_pages.parts(TABLE))
 def test_the_page_shows_these_results(name):
-    text = (claims_pages.FOLDER / f"{name}.md").read_text()
+    text = claims_pages.file_of(name).read_text()
     assert text == claims_pages.filled(text, name, claims_pages.parts(TABLE)[name])
 
 

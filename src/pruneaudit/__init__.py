@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 TYPE_CHECKING = False  # importing it from typing costs time at every start
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 if TYPE_CHECKING:
     from typing import Any

@@ -43,6 +43,22 @@ def overview(table: pd.DataFrame, linked: bool = False) -> str:
     return _table(heads, rows)
 
 
+def short_overview(table: pd.DataFrame, folder: str) -> str:
+    """Verdicts with their intervals, in few columns; a star where another attack judges otherwise.
+
+    Args:
+        table: the rows of `judge`, of one or several runs.
+        folder: where the pages of the claims are, for links.
+    """
+    rows = []
+    for line in lines(table):
+        claim = f"[{line.claim.name}. {line.claim.says.rstrip('.')}]({folder}/{line.claim.page}.md)"
+        star = r" \*" if line.otherwise else ""
+        second = line.second_overall if line.second else ""
+        rows.append([claim, *(_verdict_cell(found) for found in line.deciding), f"**{line.overall}**{star}", second])
+    return _table(["Claim", *(f"`{run}`" for run in runs_in(table)), "Overall", SECOND_HEAD], rows)
+
+
 def about(table: pd.DataFrame) -> str:
     """How many intervals stand behind the verdicts, and their level."""
     number = num_intervals(len(runs_in(table)))
