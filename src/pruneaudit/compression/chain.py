@@ -250,13 +250,16 @@ class Chained:
         self.constraints[-1] = found.found_in(self.model) if is_of_an_earlier_epoch else found
 
 
-def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int], CompressionContext]) -> Chained:
+def compressed(
+    start: Chained, steps: Sequence[Step], context_of: Callable[[int], CompressionContext], is_trial: bool = False
+) -> Chained:
     """Runs the steps in order.
 
     Args:
         start: the network, with its inherited constraints.
         steps: the compressors to run.
         context_of: returns the context of step 0, 1, ...; its trainings run the hooks of earlier steps.
+        is_trial: only to find out whether it can be done: the last step gives no usable weights.
     """
     from pruneaudit.compression.structure import of_kind, replay
 
@@ -292,7 +295,9 @@ def compressed(start: Chained, steps: Sequence[Step], context_of: Callable[[int]
         context = replace(
             context, train=train, initial=initial, early=early if context.early else None, masks=made.masks
         )
-        result = step.compressor.compress(made.model, step.options, context)
+        is_last = number == len(steps) - 1
+        do = step.compressor.trial if is_trial and is_last else step.compressor.compress
+        result = do(made.model, step.options, context)
         for constraint in made.constraints:  # rewinding brings removed weights back
             constraint.apply(result.model)
         kept = [result.constraint] if result.constraint is not None else []

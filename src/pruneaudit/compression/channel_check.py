@@ -26,7 +26,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from pruneaudit.compression.channel_choice import Group, KeptWhole
 from pruneaudit.compression.channel_graph import Removal, cannot_follow, cut, shortened, unfit
-from pruneaudit.compression.channel_silence import Places, output_of_each, silenced
+from pruneaudit.compression.channel_silence import Places, num_outputs, output_of_each, silenced
 from pruneaudit.compression.macs import evaluating
 from pruneaudit.compression.parametrized import copied
 from pruneaudit.core.errors import UserError
@@ -155,13 +155,14 @@ class ChannelCheck:
     def _dense(self, seed: int) -> _Dense:
         """A copy with random numbers; the same for the same seed."""
         if self._drawn is None or self._drawn[0] != seed:
-            model = _with_factors(copied(self._model)).to(self._dtype)
+            model = _with_factors(copied(self._model)).float()
             randomise(model, torch.Generator().manual_seed(seed))
             number = max(LEAST_INPUTS, min(MOST_INPUTS, NUMBERS_IN_ALL // math.prod(self._input_shape)))
             x = torch.randn(number, *self._input_shape, generator=torch.Generator().manual_seed(seed))  # (B, ...)
-            x = x.to(next(model.parameters()).device, self._dtype)
-            outputs, effects = _effects(model, x)
-            self._drawn = seed, _Dense(model, x, outputs, effects)
+            x = x.to(next(model.parameters()).device)
+            effects = _effects(model, x)  # to three digits: in float32, whose gradients are fast
+            model, x = model.to(self._dtype), x.to(self._dtype)
+            self._drawn = seed, _Dense(model, x, _outputs(model, x).detach(), effects)
         return self._drawn[1]
 
     def _cut(self, removed: Removal) -> tuple[nn.Module, Places]:
@@ -263,8 +264,8 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
         return outputs
 
 
-def _effects(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Outputs, and by layer the effect of silencing each of its outputs, to first order: the sum of w dL/dw."""
+def _effects(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    """By layer, the effect of silencing each of its outputs, to first order: the sum of w dL/dw."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _ConvNd | nn.Linear)}
     layers = {name: layer for name, layer in layers.items() if isinstance(layer.weight, nn.Parameter)}
     weights = [layer.weight.requires_grad_() for layer in layers.values()]
@@ -273,8 +274,10 @@ def _effects(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     gradients = torch.autograd.grad(outputs, weights, direction, allow_unused=True)
     effects = {}
     for (name, layer), weight, gradient in zip(layers.items(), weights, gradients, strict=True):
-        of_output = output_of_each(layer)
-        effects[name] = torch.zeros(int(of_output.max()) + 1, dtype=weight.dtype, device=weight.device)
+        of_filter = output_of_each(layer)
+        effects[name] = torch.zeros(num_outputs(of_filter), dtype=weight.dtype, device=weight.device)
         if gradient is not None:
-            effects[name].index_add_(0, of_output.flatten(), (weight.detach() * gradient).flatten()).abs_()
-    return outputs.detach(), effects
+            of_weights = weight.detach() * gradient
+            by_filter = of_weights.sum(tuple(range(2, weight.ndim))) if weight.ndim > 2 else of_weights
+            effects[name].index_add_(0, of_filter.flatten(), by_filter.flatten()).abs_()
+    return effects

@@ -38,13 +38,14 @@ def silenced(dense: nn.Module, places: Places) -> tuple[nn.Module, dict[str, Ten
     for name, layer in silent.named_modules():
         prefix = f"{name}." if name else ""
         if isinstance(layer, _ConvNd | nn.Linear) and f"{prefix}weight" in places:
-            of_output = output_of_each(layer)  # the shape of the weight
-            there = torch.zeros(int(of_output.max()) + 1, dtype=torch.bool, device=of_output.device)
-            there[of_output.flatten()[places[f"{prefix}weight"]].flatten()] = True
+            of_filter = output_of_each(layer)
+            there = torch.zeros(num_outputs(of_filter), dtype=torch.bool, device=of_filter.device)
+            first = places[f"{prefix}weight"].flatten(2)[..., 0] if layer.weight.ndim > 2 else places[f"{prefix}weight"]
+            there[of_filter.flatten()[first // layer.weight[0, 0].numel()]] = True  # no filter loses a part
             gone = (~there).nonzero()[:, 0]
             if len(gone):
                 lost[name] = gone
-                layer.weight.mul_(there[of_output])
+                layer.weight.mul_(there[of_filter].view(*of_filter.shape, *(1,) * (layer.weight.ndim - 2)))
                 if layer.bias is not None:
                     layer.bias[gone] = 0
         elif isinstance(layer, Norm):
@@ -58,15 +59,20 @@ def silenced(dense: nn.Module, places: Places) -> tuple[nn.Module, dict[str, Ten
 
 
 def output_of_each(layer: nn.Module) -> Tensor:
-    """Which output each weight of a convolution or linear layer belongs to, in the weight's shape."""
+    """Which output each filter belongs to, in the first two dimensions of a convolution's or linear layer's weight."""
     weight = layer.get_parameter("weight")
-    first = torch.arange(len(weight), device=weight.device).view(-1, *(1,) * (weight.ndim - 1))
+    first = torch.arange(len(weight), device=weight.device).view(-1, 1)
     if not getattr(layer, "transposed", False):
-        return first.expand(weight.shape)
+        return first.expand(weight.shape[:2])
     assert isinstance(layer, _ConvNd)
-    second = torch.arange(weight.shape[1], device=weight.device).view(1, -1, *(1,) * (weight.ndim - 2))
+    second = torch.arange(weight.shape[1], device=weight.device)
     group = first // (layer.in_channels // layer.groups)
-    return (group * weight.shape[1] + second).expand(weight.shape)
+    return group * weight.shape[1] + second
+
+
+def num_outputs(of_filter: Tensor) -> int:
+    """The number of outputs, from the output of each filter; see `output_of_each`."""
+    return int(of_filter.max()) + 1
 
 
 def _norm_over(layer: nn.Module, kept: Tensor) -> None:

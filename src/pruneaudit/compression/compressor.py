@@ -7,7 +7,7 @@ constraint in any later training. A later step of a chain, or a release that sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pruneaudit.compression.compressed import Compressed, CompressionContext, Constraint
 from pruneaudit.core.options import Configured, OptionsT
@@ -117,6 +117,12 @@ class Compressor(Configured[OptionsT]):
         """Whether only the training that follows reaches the degree; then it must be the last in a chain."""
         return False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Gives a subclass that compresses in its own way the usual trial, not its parent's."""
+        super().__init_subclass__(**kwargs)
+        if "compress" in cls.__dict__ and "trial" not in cls.__dict__:
+            cls.trial = Compressor.trial  # type: ignore[method-assign]
+
     def fingerprint(self, options: OptionsT) -> str:
         """Returns anything else that affects the result, such as the hash of a user's source; empty if nothing does."""
         return ""
@@ -133,6 +139,21 @@ class Compressor(Configured[OptionsT]):
             UserError: the options do not fit this network.
         """
         raise NotImplementedError
+
+    def trial(self, model: nn.Module, options: OptionsT, context: CompressionContext) -> Compressed:
+        """Refuses what `compress` refuses, before any training, on a network with new weights. Default: compresses it.
+
+        A method can skip work that cannot fail. Only the notes and the changed architecture in the result are read.
+
+        Args:
+            model: a network with new weights, which may be changed.
+            options: as for `compress`.
+            context: as for `compress`; its trainings do nothing.
+
+        Raises:
+            UserError: as for `compress`.
+        """
+        return self.compress(model, options, context)
 
     def constraint(self, state: Mapping[str, Tensor], options: OptionsT) -> Constraint:
         """Returns the constraint on a network that was compressed earlier, from its stored state.

@@ -67,6 +67,13 @@ class KMeans(Compressor[Options]):
         empty = {name: int((book.counts == 0).sum()) for name, book in books.items()}
         return Compressed(model, codebooks, codebooks.hooks(model), {"empty_clusters": empty})
 
+    def trial(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Checks the layers: any finite weights can be clustered. See `Compressor.trial`."""
+        from pruneaudit.compression.selection import prunable_weights
+
+        prunable_weights(model, options.exclude, options.layers)
+        return Compressed(model)
+
     def constraint(self, state: Mapping[str, Tensor], options: Options) -> Constraint:
         """The codebooks of a stored state."""
         from pruneaudit.compression.codebooks import Codebooks

@@ -19,6 +19,8 @@ from pruneaudit.compression.mask_options import MaskOptions
 if TYPE_CHECKING:
     from torch import nn
 
+    from pruneaudit.compression.selection import Rounding
+
 
 class Options(MaskOptions):
     """Settings of magnitude pruning."""
@@ -38,10 +40,21 @@ class L1Unstructured(Compressor[Options]):
         from pruneaudit.compression.selection import keep_highest, magnitude, prunable_weights
 
         weights = prunable_weights(model, options.exclude, options.layers)
-        masks = keep_highest(
-            magnitude(weights), options.sparsity, options.scope, "down" if options.preset == "mia_prune" else "nearest"
-        )
-        return held(model, masks)
+        return held(model, keep_highest(magnitude(weights), options.sparsity, options.scope, _rounding(options)))
+
+    def trial(self, model: nn.Module, options: Options, context: CompressionContext) -> Compressed:
+        """Checks layers and counts: any finite weights can be ranked. See `Compressor.trial`."""
+        from pruneaudit.compression.selection import num_removed_in, prunable_weights
+
+        sizes = {
+            name: weight.numel() for name, weight in prunable_weights(model, options.exclude, options.layers).items()
+        }
+        num_removed_in(sizes, options.sparsity, options.scope, _rounding(options))
+        return Compressed(model)
+
+
+def _rounding(options: Options) -> Rounding:
+    return "down" if options.preset == "mia_prune" else "nearest"
 
 
 COMPRESSOR = L1Unstructured()

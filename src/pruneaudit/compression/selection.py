@@ -124,7 +124,9 @@ def check_finite(name: str, tensor: Tensor) -> None:
     Raises:
         UserError: some are not; the message names the parameter.
     """
-    if not tensor.is_floating_point() or (wrong := tensor.numel() - int(tensor.isfinite().sum())) == 0:
+    if not tensor.is_floating_point() or tensor.sum().isfinite():  # a finite sum has finite terms only
+        return
+    if (wrong := tensor.numel() - int(tensor.isfinite().sum())) == 0:
         return
     raise UserError(
         f"'{name}' has NaN or infinity in {wrong:,} of {tensor.numel():,} weights, expected finite numbers; use weights"
@@ -155,6 +157,25 @@ def num_removed(num_weights: int, sparsity: float, layer: str = "", rounding: Ro
     return removed
 
 
+def num_removed_in(
+    sizes: Mapping[str, int], sparsity: float, scope: Scope, rounding: Rounding = "nearest"
+) -> dict[str, int]:
+    """How many weights a sparsity removes: of each layer, or under "" of all together; see `num_removed`.
+
+    Args:
+        sizes: number of weights, by parameter name.
+        sparsity: fraction to remove, in [0, 1).
+        scope: as for `select_highest`.
+        rounding: how the count becomes a whole number.
+
+    Raises:
+        UserError: as for `num_removed`.
+    """
+    if scope == "global":
+        return {"": num_removed(sum(sizes.values()), sparsity, rounding=rounding)}
+    return {name: num_removed(size, sparsity, name, rounding) for name, size in sizes.items()}
+
+
 def keep_highest(scores: Mapping[str, Tensor], sparsity: float, scope: Scope, rounding: Rounding = "nearest") -> Masks:
     """Masks that remove the lowest scores, by exact count; see `select_highest`."""
     return Masks(select_highest(scores, sparsity, scope, rounding))
@@ -178,12 +199,11 @@ def select_highest(
     Raises:
         UserError: the sparsity is out of range, or leaves no weight.
     """
+    removed = num_removed_in({name: score.numel() for name, score in scores.items()}, sparsity, scope, rounding)
     if scope == "layerwise":
-        return select_counts(
-            scores, {name: num_removed(score.numel(), sparsity, name, rounding) for name, score in scores.items()}
-        )
+        return select_counts(scores, removed)
     together = torch.cat([score.flatten() for score in scores.values()])
-    kept = _keep(together, num_removed(together.numel(), sparsity, rounding=rounding))
+    kept = _keep(together, removed[""])
     parts = kept.split([score.numel() for score in scores.values()])
     return {name: part.view(scores[name].shape) for name, part in zip(scores, parts, strict=True)}
 

@@ -29,6 +29,7 @@ from pruneaudit.study.lora import Lora
 if TYPE_CHECKING:
     from torch import nn
 
+    from pruneaudit.engine.task_context import NewNetworks
     from pruneaudit.training.hooks import Hook
     from pruneaudit.training.samples import Samples
 
@@ -64,14 +65,8 @@ def preflight(plan: Plan, audit_data: AuditData, store: Store) -> tuple[str, ...
     for task in first_models:
         if trains_adapter(task.spec) and task.action != "import" and not store.path(task.artifact).exists():
             notes += _try_adapter(task, audit_data, tried)
-    for task in first_models:
-        if task.action != "release" or store.path(task.artifact).exists():
-            continue
-        shown = {key: task.spec.get(key) for key in SHAPES_THE_NETWORK}
-        what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
-        if what not in tried:  # seeds and training settings make no difference here
-            tried.add(what)
-            notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data)]
+    unfinished = [task for task in first_models if task.action == "release" and not store.path(task.artifact).exists()]
+    notes += _check_releases(unfinished, makers, audit_data) if unfinished else []
     if first_models[0].spec.get("head") == "new" and not store.path(first_models[0].artifact).exists():
         _check_head(first_models[0], audit_data)
     if plan.start is not None and not store.path(plan.start.artifact).exists():
@@ -209,13 +204,31 @@ def _try_start(task: Task, audit_data: AuditData, tried: set[str]) -> None:
     check_differentiable(network, audit_data, name)
 
 
-def _check(task: Task, makers: dict[str, Task], audit_data: AuditData) -> tuple[str, ...]:
+def _check_releases(tasks: Sequence[Task], makers: dict[str, Task], audit_data: AuditData) -> list[str]:
+    """Tries each kind of release once. Returns notes for the user.
+
+    Args:
+        tasks: the task that makes the first model, of each release to check.
+        makers: the same of all releases, by folder.
+        audit_data: the audit data of the study.
+    """
+    from pruneaudit.engine.task_context import NewNetworks
+
+    networks, tried, notes = NewNetworks(audit_data), set[str](), list[str]()
+    for task in tasks:
+        shown = {key: task.spec.get(key) for key in SHAPES_THE_NETWORK}
+        what = sha256_of([shown, task.inputs["parent"].folder if "parent" in task.inputs else INIT])
+        if what not in tried:  # seeds and training settings make no difference here
+            tried.add(what)
+            notes += [f"release '{task.release}': {note}" for note in _check(task, makers, audit_data, networks)]
+    return notes
+
+
+def _check(task: Task, makers: dict[str, Task], audit_data: AuditData, networks: NewNetworks) -> tuple[str, ...]:
     import torch
 
-    from pruneaudit.engine.task_context import new_model
-
     def made(of: Task) -> nn.Module:
-        return new_model(of.spec, audit_data, torch.Generator().manual_seed(0))
+        return networks.of(of.spec)
 
     with torch.random.fork_rng(devices=[]):  # a user's network can draw from the global generator
         try:
@@ -296,7 +309,7 @@ def _try_steps(
         early = new if has_early else None
         return CompressionContext(example, draws, train, new, early=early, samples=samples, teacher=teacher)
 
-    made = compressed(Chained(model), steps, context_of)
+    made = compressed(Chained(model), steps, context_of, is_trial=True)
     notes = notes_of(made.descriptions[len(inherited) :])
     for number, num_given in num_samples.items():
         notes += steps[number].note_on_few_samples(num_given) if number >= len(inherited) else []

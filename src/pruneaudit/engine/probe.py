@@ -23,7 +23,7 @@ from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.threads import one_torch_thread
 from pruneaudit.data.audit_data import AuditData, holdout_halves
 from pruneaudit.engine.plan import Plan, Task
-from pruneaudit.engine.task_context import new_model
+from pruneaudit.engine.task_context import NewNetworks
 from pruneaudit.signals.sensitivity import sensitivity
 from pruneaudit.signals.start_saliency import start_saliency
 from pruneaudit.study import Training
@@ -53,6 +53,10 @@ class Probe:
     audit_data: AuditData
     device: str = "cpu"
     _measured: dict[str, float] = field(default_factory=dict)
+    _networks: NewNetworks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._networks = NewNetworks(self.audit_data)
 
     def step(self, spec: Mapping[str, Any], training: Training) -> float:
         """Returns the seconds of one training step of the network in `spec` with these settings."""
@@ -145,7 +149,7 @@ class Probe:
         return few + each * (batch - FEW) if each > 0 else more * batch / MORE
 
     def _network(self, spec: Mapping[str, Any]) -> nn.Module:
-        return new_model(spec, self.audit_data, torch.Generator().manual_seed(0)).to(self.device)
+        return self._networks.of(spec).to(self.device)
 
     def _samples(self, number: int) -> Samples:
         chosen = np.arange(len(self.audit_data.y)) < number

@@ -17,10 +17,12 @@ from torch import nn
 
 from pruneaudit.compression.chain import Step
 from pruneaudit.compression.matrices import counted_weights
+from pruneaudit.compression.parametrized import copied
 from pruneaudit.compression.storage_size import size_facts
 from pruneaudit.compression.structure import replay
 from pruneaudit.core import seeds
 from pruneaudit.core.files import EARLY_FILE, STRUCTURE_FILE, SUMMARY_FILE, WEIGHTS_FILE, file_sha256
+from pruneaudit.core.identity import sha256_of
 from pruneaudit.core.randomness import numpy_generator, torch_generator
 from pruneaudit.data.audit_data import AuditData
 from pruneaudit.data.membership import from_text
@@ -28,7 +30,7 @@ from pruneaudit.data.splits import Split, coin_split
 from pruneaudit.defenses import DEFENSES
 from pruneaudit.engine.store import SEAL
 from pruneaudit.engine.task_spec import TaskSpec
-from pruneaudit.models import build_model
+from pruneaudit.models import MODELS, build_model
 from pruneaudit.models._head import head_of
 from pruneaudit.study import Training
 from pruneaudit.study.base import BASE
@@ -254,6 +256,28 @@ def new_model(
         defense = DEFENSES.get(plugin["name"])
         model = defense.prepare(model, defense.Options.model_validate(plugin["options"]))
     return model
+
+
+class NewNetworks:
+    """Networks with new weights, for trials and timings: each kind of the package's own is drawn once, then copied."""
+
+    def __init__(self, audit_data: AuditData) -> None:
+        self._audit_data = audit_data
+        self._drawn: dict[str, nn.Module] = {}
+
+    def of(self, spec: Mapping[str, Any]) -> nn.Module:
+        """Returns a network on the CPU with weights of its own; the same numbers each time.
+
+        Args:
+            spec: as for `new_model`.
+        """
+        described = spec["model"]
+        if spec.get("prepared") or MODELS.get(described["name"]).draws_own_weights:  # may not survive copying
+            return new_model(spec, self._audit_data, torch.Generator().manual_seed(0))
+        kind = sha256_of(described)
+        if kind not in self._drawn:
+            self._drawn[kind] = new_model(spec, self._audit_data, torch.Generator().manual_seed(0))
+        return copied(self._drawn[kind])
 
 
 def stored_model(spec: Mapping[str, Any], audit_data: AuditData, folder: Path) -> nn.Module:
