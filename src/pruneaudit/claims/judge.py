@@ -16,6 +16,7 @@ from pruneaudit.claims.rule import NOT_SHOWN, NOT_TESTED, level_of, verdict
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
+from pruneaudit.report.selection import NEAR
 from pruneaudit.study import Study
 
 DECIDING, SECOND, BESIDE, OTHER = "deciding", "second", "beside", "other attack"
@@ -95,7 +96,10 @@ class _Table:
             NotTestedError: a release lacks what the attack needs.
         """
         found = self.bank.difference(comparison, attack, 1 - self.level)
-        before = (found.against,) if comparison.way == "equal accuracy" else comparison.before
+        is_equal = comparison.way == "equal accuracy"
+        before = (found.against,) if is_equal else comparison.before
+        accuracy = self.bank.mean_accuracy(comparison.after)
+        other = self.bank.mean_accuracy(before) if before != ("",) else np.nan
         return self._row_about(
             claim,
             part,
@@ -108,16 +112,23 @@ class _Table:
             low=found.low,
             high=found.high,
             verdict="" if part == BESIDE else _verdict(claim, found),
-            accuracy=self.bank.mean_accuracy(comparison.after),
-            accuracy_against=self.bank.mean_accuracy(before) if before != ("",) else np.nan,
+            accuracy=accuracy,
+            accuracy_against=other,
             num_victims=found.num_victims,
-            note=found.note,
+            note="; ".join(part for part in (found.note, _lost_accuracy(other - accuracy) if is_equal else "") if part),
         )
 
     def _row_about(self, claim: Claim, part: str, **more: Any) -> dict[str, Any]:
         row: dict[str, Any] = {column: "" if column in TEXTS else np.nan for column in COLUMNS}
         row |= {"run": self.run.name, "source": self.run.study.data.source.name, "claim": claim.name, "part": part}
         return row | {"level": self.level, **more}
+
+
+def _lost_accuracy(gap: float) -> str:
+    """What a comparison at equal accuracy cannot show if the other network is clearly more accurate, by `gap`."""
+    if not gap > NEAR:  # NaN: nothing is as accurate
+        return ""
+    return f"the dense network is {100 * gap:.1f} points more accurate, so lost accuracy alone may explain less leakage"
 
 
 def _verdict(claim: Claim, found: Difference) -> str:

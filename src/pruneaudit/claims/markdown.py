@@ -63,9 +63,23 @@ def about(table: pd.DataFrame) -> str:
     """How many intervals stand behind the verdicts, and their level."""
     number = num_intervals(len(runs_in(table)))
     return (
-        f"{number} intervals give verdicts, each of level {100 * level_of(number):.2f}%, so that all hold together with"
-        " 95% (Bonferroni)."
+        f"Each interval has the level {100 * level_of(number):.2f}%, so that all {number} that can give"
+        " verdicts hold together with 95% (Bonferroni)."
     )
+
+
+def judged_on(table: pd.DataFrame) -> list[str]:
+    """A line for every run: which releases and which attack decide each claim."""
+    said = []
+    for run in runs_in(table):
+        alike: dict[str, list[str]] = {}
+        for row in records(
+            table[(table["run"] == run) & (table["part"] == DECIDING) & (table["verdict"] != NOT_TESTED)]
+        ):
+            compared = _compared(row["way"], row["release"], row["against"], row["share"])
+            alike.setdefault(f"{compared} ({_attack(row['attack'])})", []).append(row["claim"])
+        said += [f"{run}, judged on: " + "; ".join(f"{', '.join(names)}: {what}" for what, names in alike.items())]
+    return said
 
 
 def disagreements(table: pd.DataFrame, claims: Sequence[str]) -> str:

@@ -44,16 +44,16 @@ def command(
 
 
 def _print(found: Claims, console: Console) -> None:
-    """Prints a table of verdicts by run, then other attacks that disagree, then how the verdicts are found."""
+    """Prints a table of verdicts by run, then attacks that disagree, what was compared, and the level of intervals."""
     from rich import box
     from rich.table import Table
 
-    from pruneaudit.claims.markdown import about, disagreements
+    from pruneaudit.claims.markdown import SECOND_HEAD, about, disagreements, judged_on
     from pruneaudit.claims.verdicts import runs_in
     from pruneaudit.report.escaping import terminal_text
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for head in ("Claim", *runs_in(found.table), "Overall", "At equal accuracy"):
+    for head in ("Claim", *runs_in(found.table), "Overall", SECOND_HEAD):
         table.add_column(terminal_text(head), overflow="fold")
     for line in found.lines:
         cells = [
@@ -63,5 +63,5 @@ def _print(found: Claims, console: Console) -> None:
         table.add_row(*map(terminal_text, row))
     console.print(table, end="\n\n")
     others = disagreements(found.table, [line.claim.name for line in found.lines])
-    for text in (*others.replace("**", "").replace("`", "").splitlines(), about(found.table)):
-        console.print(terminal_text(text), highlight=False)
+    for text in (*others.splitlines(), *judged_on(found.table), about(found.table)):
+        console.print(terminal_text(text.replace("**", "").replace("`", "")), highlight=False)
