@@ -136,15 +136,26 @@ def evaluate(
 
     def played(label: str, setting: AttackSetting) -> Writer:
         """Measures an attack in an attack setting, and adds its rows."""
-        measured = measure(attacks[label], label, setting, levels, seed, recall(label, setting), weights)
         writer = Writer(
-            setting, label, measured, found[setting.release], sparsity[setting.release], levels, seed, pairs_weighed
+            setting,
+            label,
+            measure(attacks[label], label, setting, levels, seed, recall(label, setting), weights),
+            found[setting.release],
+            sparsity[setting.release],
+            levels,
+            seed,
+            pairs_weighed,
         )
         key = setting.release, setting.references
+        # The ranking of every victim first: it takes much memory, and only these rows need it.
+        rows[label]["curves"] += writer.curve()
+        rows[label]["classes"] += writer.by_class()
+        writer = replace(writer, measured=writer.measured.set_aside())
         _add_rows(rows[label], writer, [written[other][key] for other in rivals[label] if key in written[other]])
         if measuring.outputs:
-            rankings[(label, *key)] = Ranking.of(measured, levels)
-        return replace(writer, measured=measured.without_ranking())
+            rankings[(label, *key)] = Ranking.of(writer.measured, levels)
+        writer.measured.let_go()
+        return writer
 
     def added_releases(label: str) -> None:
         """Adds the rows that compare releases under the primary attack."""
@@ -170,6 +181,8 @@ def evaluate(
             rows[label]["canaries"] += _on_canaries(written[label], attacks[label], measuring)
             if label == primary.attack:
                 added_releases(label)
+            for writer in written[label].values():
+                writer.measured.let_go()
             if label not in held_against:
                 written[label].clear()
         rows[""] = defaultdict(list, comparisons=_accuracies_compared(found, pairs))
@@ -192,11 +205,10 @@ def evaluate(
 def _add_rows(rows: dict[str, list[Row]], writer: Writer, rivals: Sequence[Writer]) -> None:
     """Adds the rows of one attack in one attack setting, by table; it is compared with the attacks in `rivals`."""
     rows["findings"] += writer.findings()
-    rows["curves"] += writer.curve()
-    rows["classes"] += writer.by_class()
     rows["ppv"] += writer.ppv()
     for other in rivals:
         rows["attack_comparisons"] += compare_attacks(writer, other)
+        other.measured.let_go()
 
 
 def _on_canaries(written: Mapping[SettingKey, Writer], attack: Attack, measuring: Measuring) -> Iterator[Row]:

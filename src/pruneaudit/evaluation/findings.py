@@ -79,6 +79,7 @@ class Writer:
     def findings(self) -> Iterator[Row]:
         """The mean over victims, all pairs pooled, and each victim."""
         yield self._mean
+        self.measured.let_go()  # pairs need other memory
         yield self._pooled_row()
         yield from self._victim_rows()
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,10 +15,11 @@ from pruneaudit.attacks.attack import Attack
 from pruneaudit.attacks.attack_input import Scores
 from pruneaudit.core import seeds
 from pruneaudit.core.randomness import numpy_generator
+from pruneaudit.core.set_aside import let_go, set_aside
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.metrics import Measurement, PerVictim, Scored, all_metrics, rate_influence
-from pruneaudit.metrics.arrays import for_each
+from pruneaudit.metrics.arrays import SMALLEST_FOR_THREADS, for_each
 from pruneaudit.metrics.ranking import Sides, every_ranking
 from pruneaudit.metrics.sample_weights import SampleWeights
 from pruneaudit.signals.signals import Signals
@@ -61,9 +62,16 @@ class Measured:
         """The ranking of every victim."""
         return every_ranking(self.counted_scores, self.member) if self.ranked is None else self.ranked
 
-    def without_ranking(self) -> Measured:
-        """The same measurements in less memory."""
-        return replace(self, ranked=None)
+    def set_aside(self) -> Measured:
+        """The same measurements in less memory: without the ranking, and with many scores in a temporary file."""
+        return replace(self, ranked=None, scores=set_aside(self.scores))
+
+    def let_go(self) -> None:
+        """Gives back the memory of scores and influence values in temporary files, until they are used again."""
+        let_go(self.scores)
+        for found in self.by_column.values():
+            for array in found:
+                let_go(array)
 
     @cached_property
     def num_members(self) -> np.ndarray:
@@ -78,7 +86,25 @@ class Measured:
     @property
     def counted_scores(self) -> np.ndarray:
         """(V, N) scores, NaN for samples that metrics do not count."""
-        return np.where(self.ordinary, self.scores, np.nan)
+        return _counted(self.scores, self.ordinary)
+
+
+def _counted(scores: np.ndarray, ordinary: np.ndarray) -> np.ndarray:
+    """Scores (V, N), NaN for samples that are not ordinary; the same array if these have no score anyway."""
+    return scores if np.isnan(scores[~ordinary]).all() else np.where(ordinary, scores, np.nan)
+
+
+def _limits(best: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Thresholds (V, N) of samples from those of classes (V, C); a view of one column if all classes have the same."""
+    first = best[:, :1]
+    if best.shape[1] and np.array_equal(best, np.broadcast_to(first, best.shape), equal_nan=True):
+        return np.broadcast_to(first, (len(best), len(labels)))
+    return best[:, labels]
+
+
+def _set_aside(found: Measurement) -> Measurement:
+    """The same figures; big arrays in temporary files, of which nothing is in memory at first."""
+    return found._make(map(set_aside, found))
 
 
 def play(attack: Attack, label: str, setting: AttackSetting, seed: int) -> Scores:
@@ -120,23 +146,27 @@ def measure(
         attack_input.attacked.member[attack_input.victims],
         attack_input.attacked.ordinary[attack_input.victims],
     )
-    ordinary = wanted & ~np.isnan(scored.victims)
-    counted = np.where(ordinary, scored.victims, np.nan)
-    # Thresholds are learned in another thread; the random draws of both sides are independent.
+    scores, variant = scored.victims, scored.variant
+    ordinary = wanted & ~np.isnan(scores)
     with ThreadPoolExecutor(1) as aside:
+        # Learning starts in another thread; the random draws of both sides are independent.
         learned = aside.submit(learn, attack, attack_input, scored, levels, seed, rng)
+        del scored
+        if scores.size >= SMALLEST_FOR_THREADS:  # both sides have threads of their own, and need much memory
+            wait([learned])
+        counted = _counted(scores, ordinary)
         counted_scores = scored_for(counted, member, levels, seed, weights)
         by_column = _measured(counted_scores, needs_threshold=False)
         taught = learned.result()
-    limits = taught.best[:, attack_input.attacked.labels]  # (V, N)
+    limits = _limits(taught.best, attack_input.attacked.labels)
     learned_tpr, learned_fpr = _accused(counted, member, taught.barriers)
     by_column |= _measured(replace(counted_scores, thresholds=limits), needs_threshold=True)
     return Measured(
-        scores=scored.victims,
+        scores=scores,
         ordinary=ordinary,
         member=member,
         num_unscored=(wanted & ~ordinary).sum(axis=1),
-        variant=scored.variant,
+        variant=variant,
         num_trainings=attack.num_trainings(attack_input),
         by_column=by_column,
         learned_tpr=learned_tpr,
@@ -167,7 +197,7 @@ def _measured(scored: Scored, needs_threshold: bool) -> dict[str, Measurement]:
     """The figures that need a threshold, or those that do not, by column."""
     metrics = [metric for metric in all_metrics() if metric.needs_threshold == needs_threshold and not metric.restates]
     return {
-        quantity.column: found
+        quantity.column: _set_aside(found)
         for metric in metrics
         for quantity, found in zip(metric.quantities(scored.levels), metric.measure(scored), strict=True)
     }

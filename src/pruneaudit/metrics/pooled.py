@@ -81,6 +81,7 @@ def bootstrap_pooled_tpr(
         scored = ~np.isnan(rows)
         totals = weights.totals(scored & truth, True), weights.totals(scored & ~truth, False)  # (B,) each
         errors = _replicates(ranked, wanted, weights.of(rows.shape), totals).std(axis=0, ddof=1)
+        weights.let_go()
     return tuple(
         _estimate(float(value), float(error), len(rows), alpha) for value, error in zip(values, errors, strict=True)
     )

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from pruneaudit.core.set_aside import let_go, set_aside
 from pruneaudit.metrics.arrays import Bools, Floats
 
 BLOCK_BYTES = 40_000_000  # of weights; a block's work in progress is at most about four times that
 KEPT_BYTES = 200_000_000
-"""More weights than these are drawn again for every use."""
+"""More weights than these are drawn again for every use; fewer are kept, in a temporary file if they are many."""
 SAMPLES_AT_ONCE = 512  # of a transposition: its reads and writes then stay in the processor's cache
 VICTIMS_AT_ONCE = 32
 
@@ -33,14 +34,16 @@ class SampleWeights:
             self._num_samples, self._kept = num_samples, []
             self._totals.clear()
         if self._kept:
-            yield from self._kept
+            for part, weights in self._kept:
+                yield part, weights
+                let_go(weights)
             return
         found: list[tuple[slice, Floats]] = []
         keeps = 8 * num_samples * self.num_resamples <= KEPT_BYTES
         for block in self._drawn(num_samples):
-            if keeps:
-                found.append(block)
             yield block
+            if keeps:
+                found.append((block[0], set_aside(block[1])))
         self._kept = found
 
     def _drawn(self, num_samples: int) -> Iterator[tuple[slice, Floats]]:
@@ -92,8 +95,12 @@ class PairWeights:
                 if num_victims > 1:
                     generator.standard_exponential(out=of_models)
                 generator.standard_exponential(out=of_samples)
-            self._known, self._totals = (shape, by_model, by_sample), {}
+            self._known, self._totals = (shape, by_model, set_aside(by_sample)), {}
         return self._known[1:]
+
+    def let_go(self) -> None:
+        """Gives back the memory of many weights, until they are used again."""
+        let_go(self._known[2])
 
     def totals(self, chosen: Bools, is_member: bool) -> Floats:
         """Total weight in each replicate (B,) of the members, or of the non-members, marked in (V, N)."""
