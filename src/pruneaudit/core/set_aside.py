@@ -29,7 +29,7 @@ def set_aside(array: np.ndarray) -> np.ndarray:
     numbers = np.ascontiguousarray(array)
     try:
         with tempfile.TemporaryFile() as file:
-            file.write(memoryview(numbers).cast("B"))
+            file.write(numbers.data.cast("B"))
             file.flush()
             mapped = mmap.mmap(file.fileno(), numbers.nbytes, access=mmap.ACCESS_COPY)
     except OSError:

@@ -20,6 +20,7 @@ from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.crossfit import learn
 from pruneaudit.metrics import Measurement, PerVictim, Scored, all_metrics, rate_influence
 from pruneaudit.metrics.arrays import SMALLEST_FOR_THREADS, for_each
+from pruneaudit.metrics.measurement import Replicated
 from pruneaudit.metrics.ranking import Sides, every_ranking
 from pruneaudit.metrics.sample_weights import SampleWeights
 from pruneaudit.signals.signals import Signals
@@ -104,7 +105,8 @@ def _limits(best: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _set_aside(found: Measurement) -> Measurement:
     """The same figures; big arrays in temporary files, of which nothing is in memory at first."""
-    return found._make(map(set_aside, found))
+    values, spread = map(set_aside, found)
+    return Replicated(values, spread) if isinstance(found, Replicated) else PerVictim(values, spread)
 
 
 def play(attack: Attack, label: str, setting: AttackSetting, seed: int) -> Scores:
