@@ -64,6 +64,16 @@ def test_a_disk_that_cannot_be_written_costs_only_memory(tmp_path, monkeypatch, 
     assert set_aside(array) is array
 
 
+def test_only_so_many_files_are_open_at_a_time(monkeypatch, sets_all_aside):
+    monkeypatch.setattr(module, "MOST_FILES", len(module._open_files) + 2)
+    arrays = [np.full(4, float(number)) for number in range(5)]
+    aside = [set_aside(array) for array in arrays]
+    assert [one is other for one, other in zip(arrays, aside, strict=True)] == [False, False, True, True, True]
+    np.testing.assert_array_equal(aside, arrays)
+    del aside
+    assert set_aside(arrays[3]) is not arrays[3]
+
+
 def test_no_file_stays_in_the_folder(tmp_path, monkeypatch, sets_all_aside):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     aside = set_aside(np.arange(1000.0))

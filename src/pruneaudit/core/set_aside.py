@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import mmap
 import tempfile
+import weakref
 from typing import Any
 
 import numpy as np
 
 SMALLEST_BYTES = 2**23
 """Smaller arrays stay in memory."""
+MOST_FILES = 200
+"""More arrays stay in memory: each keeps a file open, and systems often allow a process 1,024."""
+_open_files: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
 def set_aside(array: np.ndarray) -> np.ndarray:
@@ -24,7 +28,7 @@ def set_aside(array: np.ndarray) -> np.ndarray:
     Args:
         array: of numbers or bool; must not be changed through another view afterwards.
     """
-    if array.nbytes < SMALLEST_BYTES or _mapping(array) is not None:
+    if array.nbytes < SMALLEST_BYTES or _mapping(array) is not None or len(_open_files) >= MOST_FILES:
         return array
     numbers = np.ascontiguousarray(array)
     try:
@@ -34,6 +38,7 @@ def set_aside(array: np.ndarray) -> np.ndarray:
             mapped = mmap.mmap(file.fileno(), numbers.nbytes, access=mmap.ACCESS_COPY)
     except OSError:
         return array
+    _open_files.add(mapped)
     return np.frombuffer(mapped, dtype=numbers.dtype).reshape(numbers.shape)
 
 
