@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import shlex
 import shutil
@@ -244,6 +245,25 @@ def make_net() -> Callable[..., Any]:
         return build_model(name, chosen, (1, 8, 8), 3, torch.Generator().manual_seed(seed))
 
     return build
+
+
+def pytest_collectstart() -> None:
+    """Modules and tests stay to the end: to look for garbage among them is a quarter of the time to collect them."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Times of networks and of training steps are measured briefly: few tests ask how long anything takes.
+
+    Tests of the measurements themselves set the usual numbers of rounds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    if "torch" in sys.modules:  # tests without networks need not import it
+        from pruneaudit.engine import probe, release_timing
+
+        release_timing.MOST_ROUNDS, probe.MAX_ROUNDS = 5, 2
 
 
 @pytest.fixture(autouse=True)

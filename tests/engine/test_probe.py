@@ -7,9 +7,16 @@ import time
 import pytest
 import torch
 
-from pruneaudit.engine.probe import MORE, PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
+from pruneaudit.engine import probe as probe_module
+from pruneaudit.engine.probe import MAX_ROUNDS, MORE, PROBED_UNITS, SECONDS_PER_TASK, Probe, seconds_each, task_seconds
 from pruneaudit.runs.beginning import plan_study
 from pruneaudit.study import Study
+
+
+@pytest.fixture(autouse=True)
+def usual_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measures as users do, not as briefly as other tests."""
+    monkeypatch.setattr(probe_module, "MAX_ROUNDS", MAX_ROUNDS)
 
 
 def study(**changed: object) -> Study:

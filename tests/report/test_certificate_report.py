@@ -117,9 +117,9 @@ def test_figures_follow_the_schema_and_have_the_region():
     found, path = confirmed(), searched()
     figures = [certified_front(found, path, figure) for figure in ("tpr_at_1%_fpr", "test_accuracy")]
     for figure in (*figures, rungs_figure(path, LIMITS)):
-        altair.Chart.from_dict(figure.spec, validate=True)
+        altair.Root.validate(figure.spec)
         for choice in figure.choices:
-            altair.Chart.from_dict(choice.spec, validate=True)
+            altair.Root.validate(choice.spec)
     region = figures[0].spec["layer"][0]["data"]["values"][0]
     assert region["high"] == 0.05 and region["right"] == 40_000
     data = {datum["name"]: datum for datum in figures[0].spec["data"]["values"] if "name" in datum}

@@ -23,7 +23,7 @@ def test_every_figure_is_what_vega_lite_understands(results):
     found = specifications(results)
     assert len(found) > 10
     for spec in found.values():
-        altair.Chart.from_dict(spec, validate=True)
+        altair.Root.validate(spec)
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def test_the_figure_has_every_set_and_the_greedy_order(results):
     page = render(with_family(results))
     assert 'href="#families-heading"' in page and "leakage-by-num-releases" in page
     altair = pytest.importorskip("altair")
-    altair.Chart.from_dict(figure.spec, validate=True)
+    altair.Root.validate(figure.spec)
 
 
 def test_papers_and_summaries_have_it(results):

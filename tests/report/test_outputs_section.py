@@ -94,4 +94,4 @@ def test_the_page_shows_it_and_its_figure(with_outputs):
     assert [data.count(f'"outputs": "{name}"') for name in STEPS] == [2] * len(STEPS)  # two attacks
     altair = pytest.importorskip("altair")
     for choice in figure.choices:
-        altair.Chart.from_dict(choice.spec, validate=True)
+        altair.Root.validate(choice.spec)

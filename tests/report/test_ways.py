@@ -176,7 +176,7 @@ def test_every_figure_is_what_vega_lite_understands(make_results):
     specs = [choice.spec for choice in leakage_by_method(results).choices]
     specs += [leakage_by_method(results, PAPER, across).spec for across in ("bits", "accuracy")]
     for spec in specs:
-        altair.Chart.from_dict(spec, validate=True)
+        altair.Root.validate(spec)
     keys = [stem for stem in draw(results)[0] if stem.startswith("methods")]
     assert keys == ["methods-bits", "methods-accuracy"]
 
