@@ -99,7 +99,7 @@ def _show(found: Records, as_json: bool) -> None:
         told = f"\nrecords (only you can read them): {found.file}\nreport: {found.file.with_name(REPORT_FILE)}"
         console.print(printable(told, "\n"), soft_wrap=True, highlight=False, markup=False)
     else:
-        told = "only counts were made; to get the names, add --out with the folder of the audit of these files"
+        told = "only counts were made; for names (records.csv) add --out with the folder of the audit of these files"
         console.print(told, soft_wrap=True, highlight=False, markup=False)
 
 
