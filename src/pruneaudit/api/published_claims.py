@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from pruneaudit.api.added_later import Figures, stored
-from pruneaudit.claims.judge import Judged, judge
+from pruneaudit.claims.judge import DECIDING, Judged, judge
 from pruneaudit.claims.markdown import document
 from pruneaudit.claims.rule import NOT_TESTED
 from pruneaudit.claims.verdicts import Line, lines
@@ -73,7 +73,7 @@ def judge_claims(runs: Sequence[str | Path], out: str | Path | None = None, runt
             run = Judged(name, given.plan.study, given.settings)
             parts.append(judge(run, len(folders), runtime.progress.say))
     table = pd.concat(parts, ignore_index=True)
-    deciding = table[table["part"] == "deciding"]
+    deciding = table[table["part"] == DECIDING]
     if (deciding["verdict"] == NOT_TESTED).all():
         first = deciding.iloc[0]
         raise UserError(

@@ -19,9 +19,10 @@ from pruneaudit.evaluation.attack_setting import AttackSetting, setting_of
 from pruneaudit.evaluation.candidates import at_equal_accuracy
 from pruneaudit.evaluation.envelope import against_envelope
 from pruneaudit.evaluation.families import FAMILY_ERROR, MARGIN, JointAttack
+from pruneaudit.evaluation.family_sets import ordered
 from pruneaudit.evaluation.joint_draws import joint_draws
 from pruneaudit.evaluation.measure import accuracies, play, scored_for
-from pruneaudit.metrics import Estimate, PerVictim, two_way
+from pruneaudit.metrics import PerVictim, two_way
 from pruneaudit.metrics.standard import Auc
 from pruneaudit.study.audit import MATCHED
 
@@ -54,7 +55,7 @@ class Bank:
     seed: int
     """The study's."""
     _areas: dict[tuple[str, str], PerVictim] = field(default_factory=dict, repr=False)
-    _together: dict[tuple[str, ...], PerVictim] = field(default_factory=dict, repr=False)
+    _accuracies: dict[str, PerVictim] = field(default_factory=dict, repr=False)
 
     def difference(self, comparison: Comparison, attack: str, alpha: float) -> Difference:
         """The estimate of a comparison, with an interval of error probability `alpha`.
@@ -70,7 +71,7 @@ class Bank:
         share = comparison.share
         values = after.values - 0.5 - share * (before.values - 0.5)
         found = two_way(values, after.influence - share * before.influence, (-1.0, 1.0), alpha)
-        return _difference(found, len(values))
+        return Difference(found.value, found.low, found.high, len(values))
 
     def setting(self, release: str) -> AttackSetting:
         """The attack setting of a release with matched references.
@@ -106,37 +107,33 @@ class Bank:
 
     def accuracy(self, release: str) -> PerVictim:
         """The test accuracy of every victim."""
-        return accuracies(self.setting(release).attack_input.attacked).test
+        if release not in self._accuracies:
+            self._accuracies[release] = accuracies(self.setting(release).attack_input.attacked).test
+        return self._accuracies[release]
 
     def mean_accuracy(self, names: Sequence[str]) -> float:
         """The mean test accuracy of a release; NaN for several."""
         return float(np.nanmean(self.accuracy(names[0]).values)) if len(names) == 1 else np.nan
 
     def _more_seen(self, comparison: Comparison, alpha: float) -> Difference:
-        """What one attacker finds who sees several releases, minus what he finds with others.
+        """The AUC of the attack `family` on several releases minus that on others, over the samples scored in all.
 
         Where the second are a part of the first, the truth is not below 0: a loss shows a weak attack.
         """
         names = tuple(dict.fromkeys((*comparison.before, *comparison.after)))
-        after, before = (self._area_together(names, seen) for seen in (comparison.after, comparison.before))
+        try:
+            joint = JointAttack.of(self.settings, names, (), self.seed)
+            after, before = (
+                joint.measured(ordered(names, seen))[joint.quantities[0]]
+                for seen in (comparison.after, comparison.before)
+            )
+        except UserError as error:
+            raise NotTestedError(str(error)) from None
+        assert isinstance(after, PerVictim) and isinstance(before, PerVictim)
         found = two_way(after.values - before.values, after.influence - before.influence, (-1.0, 1.0), alpha)
         is_weak = set(comparison.before) < set(comparison.after) and found.p_at_most(-MARGIN) > FAMILY_ERROR
         note = f"the joint attack is weak here: a loss of {MARGIN:g} or more is not ruled out" if is_weak else ""
         return Difference(found.value, found.low, found.high, len(after.values), note=note, is_weak=is_weak)
-
-    def _area_together(self, names: tuple[str, ...], seen: tuple[str, ...]) -> PerVictim:
-        """The AUC of the attack `family` on releases, over the samples that are scored in all of `names`."""
-        ordered = tuple(name for name in names if name in seen)
-        key = (*names, "", *ordered)
-        if key not in self._together:
-            try:
-                joint = JointAttack.of(self.settings, names, (), self.seed)
-                found = joint.measured(ordered)[joint.quantities[0]]
-            except UserError as error:
-                raise NotTestedError(str(error)) from None
-            assert isinstance(found, PerVictim)
-            self._together[key] = found
-        return self._together[key]
 
     def _at_equal_accuracy(self, comparison: Comparison, attack: str, alpha: float) -> Difference:
         """A release's leakage minus the least one of undefended dense releases that are at least as accurate.
@@ -160,7 +157,3 @@ class Bank:
         against = names[found.envelope] if found.envelope >= 0 else ""
         value, low, high = (share * end for end in (found.value, found.low, found.high))
         return Difference(value, low, high, int(whole.sum()), against, found.suppressed)
-
-
-def _difference(found: Estimate, num_victims: int) -> Difference:
-    return Difference(found.value, found.low, found.high, num_victims)

@@ -116,7 +116,8 @@ def pruning(releases: Releases) -> Question:
 
 def one_more(releases: Releases) -> Question:
     """The release of `pruning` beside the dense one, against the dense one alone."""
-    chosen, baseline = pruning(releases).deciding.after[0], pruning(releases).deciding.before[0]
+    deciding = pruning(releases).deciding
+    chosen, baseline = deciding.after[0], deciding.before[0]
     second = Comparison("together", (DENSE, chosen), (DENSE, baseline)) if baseline != DENSE else None
     beside = [Comparison("together", (DENSE, baseline), (DENSE,))] if baseline != DENSE else []
     further = [release.name for release in _made_from_dense(releases) if release.name != chosen]

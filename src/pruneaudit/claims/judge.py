@@ -16,6 +16,7 @@ from pruneaudit.claims.rule import NOT_SHOWN, NOT_TESTED, level_of, verdict
 from pruneaudit.core.threads import one_blas_thread
 from pruneaudit.evaluation.attack_setting import AttackSetting
 from pruneaudit.evaluation.columns import RELEASE_SEPARATOR
+from pruneaudit.evaluation.families import ATTACK as JOINT_ATTACK
 from pruneaudit.report.selection import NEAR
 from pruneaudit.study import Study
 
@@ -27,7 +28,6 @@ COLUMNS = (
     *("accuracy", "accuracy_against", "num_victims", "note"),
 )
 TEXTS = ("run", "source", "claim", "part", "way", "attack", "release", "against", "verdict", "note")
-JOINT_ATTACK = "family"
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from pruneaudit.claims.catalogue import CLAIMS, SEVERAL, Claim, num_intervals
 from pruneaudit.claims.judge import BESIDE, DECIDING, OTHER, SECOND
 from pruneaudit.claims.rule import NOT_TESTED, level_of
 from pruneaudit.claims.verdicts import Found, Line, interval, lines, records, runs_in
+from pruneaudit.evaluation.families import ATTACK as JOINT_ATTACK
 from pruneaudit.report.words import attack_name
 
 RULE = (
@@ -146,7 +147,7 @@ def figures(table: pd.DataFrame, claim: str) -> str:
     return _table(heads, rows)
 
 
-_ATTACKS = {"family": "joint attack"}
+_ATTACKS = {JOINT_ATTACK: "joint attack"}
 
 
 def _part(part: str, way: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pruneaudit.claims.catalogue import CLAIMS, Claim
 from pruneaudit.claims.judge import DECIDING, OTHER, SECOND
-from pruneaudit.claims.rule import NOT_TESTED, overall
+from pruneaudit.claims.rule import NOT_TESTED, Verdict, overall
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Found:
     """A verdict with the numbers behind it."""
 
     run: str
-    verdict: str
+    verdict: Verdict
     interval: str
     """Value and interval as a text; empty without any."""
     note: str
@@ -41,12 +41,12 @@ class Line:
     @property
     def overall(self) -> str:
         """The verdict on all runs."""
-        return overall([found.verdict for found in self.deciding])  # type: ignore[misc]
+        return overall([found.verdict for found in self.deciding])
 
     @property
     def second_overall(self) -> str:
         """The second verdict on all runs; empty if there is none."""
-        return overall([found.verdict for found in self.second]) if self.second else ""  # type: ignore[misc]
+        return overall([found.verdict for found in self.second]) if self.second else ""
 
 
 def lines(table: pd.DataFrame) -> list[Line]:

@@ -127,16 +127,30 @@ def joint_replicates(values: Floats, replicates: Floats, num: int, rng: np.rando
     joint = values.mean(axis=0) + np.resize(of_samples, (num, num_figures))
     if num_victims < 2:
         return joint
-    freedom, num_draws = num_victims - 1, len(replicates) - 1
+    num_draws = len(replicates) - 1
     by_sample = of_samples.T @ of_samples / num_draws
     flat = deviations.reshape(-1, num_figures)
-    by_both = flat.T @ flat / num_draws / num_victims**2
+    return joint + draws_of_models(values, by_sample, flat.T @ flat / num_draws / num_victims**2, num, rng)
+
+
+def draws_of_models(values: Floats, by_sample: Floats, by_both: Floats, num: int, rng: np.random.Generator) -> Floats:
+    """What the draw of models adds to means over victims, beyond that of the samples (num, K); see `joint_replicates`.
+
+    Args:
+        values: (V, K) figures of each victim, of at least two.
+        by_sample: (K, K) covariance of the means by sample.
+        by_both: (K, K) likewise, by sample and model.
+        num: number of draws.
+        rng: source of the draws.
+    """
+    num_victims, num_figures = values.shape
+    freedom = num_victims - 1
     about = values - values.mean(axis=0)
     by_model = about.T @ about / freedom / num_victims
     shared = root(by_sample - by_both)
     further = root(shared @ shared.T / freedom + by_model - by_both)  # (K, K)
     drawn = rng.standard_normal((num, num_figures)) * np.sqrt(freedom / rng.chisquare(freedom, (num, 1)))
-    return joint + drawn @ further.T
+    return np.asarray(drawn @ further.T)
 
 
 def root(symmetric: Floats) -> Floats:

@@ -2,9 +2,7 @@
 
 `envelope.joint_replicates` resamples the samples 200 times, which is enough for a 95% interval. Simultaneous intervals
 need quantiles near .001. Here the draw of the samples is normal, with the covariance that the influence values give
-exactly, so any number of draws costs little. The covariances are those of `metrics.intervals`: S by sample, M by model
-and B by both, and their sum is S + (shared / (V - 1) + M - B), shared = S - B, where no part may be negative in any
-direction. The draw of the models has a t distribution with V - 1 degrees of freedom.
+exactly, so any number of draws costs little. The draw of the models is that of `envelope.joint_replicates`.
 """
 
 # V victims, N samples, K figures
@@ -15,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pruneaudit.evaluation.envelope import root
+from pruneaudit.evaluation.envelope import draws_of_models, root
 from pruneaudit.metrics import PerVictim
 from pruneaudit.metrics.arrays import Floats
 
@@ -40,10 +38,4 @@ def joint_draws(figures: Sequence[PerVictim], num: int, rng: np.random.Generator
         return draws
     flat = np.stack([figure.influence.ravel() for figure in figures])  # (K, V N)
     by_both = flat @ flat.T / num_victims**2
-    freedom = num_victims - 1
-    about = values - values.mean(axis=0)
-    by_model = about.T @ about / freedom / num_victims
-    shared = root(by_sample - by_both)
-    further = root(shared @ shared.T / freedom + by_model - by_both)  # (K, K)
-    heavy = rng.standard_normal((num, len(figures))) * np.sqrt(freedom / rng.chisquare(freedom, (num, 1)))
-    return draws + heavy @ further.T
+    return draws + draws_of_models(values, by_sample, by_both, num, rng)

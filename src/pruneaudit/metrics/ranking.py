@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -81,15 +81,15 @@ def counted_up_to(places: np.ndarray, num_places: int) -> np.ndarray:
     return np.cumsum(np.bincount(places, minlength=num_places + 1))[:num_places]
 
 
-def _places(ascending: Floats, queries: Floats, side: str) -> np.ndarray:
+def _places(ascending: Floats, queries: Floats, side: Literal["left", "right"]) -> np.ndarray:
     """`np.searchsorted`, part by part in threads."""
     if queries.size <= QUERIES_AT_ONCE:
-        return np.searchsorted(ascending, queries, side=side)  # type: ignore[call-overload]
+        return np.searchsorted(ascending, queries, side=side)
     found = np.empty(queries.size, dtype=np.intp)
 
     def look(index: int) -> None:
         part = slice(index * QUERIES_AT_ONCE, (index + 1) * QUERIES_AT_ONCE)
-        found[part] = np.searchsorted(ascending, queries[part], side=side)  # type: ignore[call-overload]
+        found[part] = np.searchsorted(ascending, queries[part], side=side)
 
     for_each(look, -(-queries.size // QUERIES_AT_ONCE), queries.size)
     return found
